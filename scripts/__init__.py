@@ -1,0 +1,1 @@
+"""What the bundle's configurations name, and the commands for whole cohorts (`python -m scripts`)."""

@@ -1,0 +1,126 @@
+"""Files of weights: written whole or not at all, read without running code, refused with a reason.
+
+`model.pt` is the flat state dict of ETSCNet (MONAI's stock commands load it), `model.json` beside it says where the weights
+come from and holds the SHA-256 of the file that it speaks of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scripts.errors import InputError
+from scripts.network import ETSCNet
+
+UNKNOWN_ORIGIN = "The origin of these weights is unknown: no model.json beside them speaks of this file."
+SYNTHETIC = "These weights were trained on synthetic images: they know no real patient, and their score is for testing alone."
+
+
+def write_atomically(path: str | Path, content: bytes | str) -> None:
+    """Write a file under a temporary name, then rename it: a reader sees the old file or the new one, whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+    os.replace(temporary, path)
+
+
+def save(content: Mapping[str, Any], path: str | Path) -> None:
+    """`torch.save`, atomically and on disk before the rename (a power cut leaves the old file)."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        torch.save(dict(content), file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def sha256(path: str | Path) -> str:
+    """The file's SHA-256 in hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_model(network: ETSCNet, path: str | Path, *, spatial_size: Sequence[int], device: torch.device | str) -> ETSCNet:
+    """Load `model.pt` into the network, in evaluation mode on the device.
+
+    Half-precision weights become float32. No pickled code runs.
+
+    Raises:
+        InputError: no such file, no weights, weights of another network or other modalities, values that are not finite,
+            or weights that were trained on images of another size than `spatial_size`.
+    """
+    state = read_weights(path)
+    expected = network.state_dict()
+    if set(state) != set(expected) or any(state[name].shape != expected[name].shape for name in expected):
+        theirs = sorted({name.split(".")[1] for name in state if name.startswith("branches.")})
+        raise InputError(
+            f"the weights are of another network (modalities {theirs}, {len(state)} tensors)",
+            expected=f"modalities {list(network.modalities)}, {len(expected)} tensors of the configured backbone",
+            remedy="Give the --modalities and the overlay that these weights were trained with.",
+            file=path,
+        )
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise InputError("weights that are NaN or infinite", expected="finite weights", remedy="Train again.", file=path)
+    network.load_state_dict(state)
+    try:
+        network.check_spatial_size(spatial_size)
+    except ValueError as error:
+        raise InputError(str(error), expected="one size", remedy="A score at another size means nothing.", file=path) from error
+    return network.to(device).eval()
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The state dict of a file of weights.
+
+    Raises:
+        InputError: no such file, or not a flat dictionary of tensors.
+    """
+    if not Path(path).is_file():
+        remedy = "Give --checkpoint, or train: python -m monai.bundle run training --config_file configs/train.json."
+        raise InputError("no weights", expected="a file of weights (model.pt)", remedy=remedy, file=path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise InputError(
+            f"not weights ({str(error).splitlines()[0]})",
+            expected="a state dict saved by torch, without pickled code",
+            remedy="Copy or download the file again.",
+            file=path,
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        remedy = "Give model.pt; checkpoint.pt is the state of a training."
+        raise InputError("no flat dictionary of tensors", expected="a state dict", remedy=remedy, file=path)
+    return state
+
+
+def provenance(path: str | Path) -> dict[str, Any]:
+    """What `model.json` says of the weights; empty where there is none or it speaks of another file."""
+    sidecar = Path(path).with_suffix(".json")
+    if not sidecar.is_file():
+        return {}
+    said: dict[str, Any] = json.loads(sidecar.read_text())
+    return said if said.get("sha256") == sha256(path) else {}
+
+
+def origin_warning(path: str | Path) -> str | None:
+    """What every result must say about the weights' origin: synthetic, unknown, or nothing (None)."""
+    said = provenance(path)
+    if not said:
+        return UNKNOWN_ORIGIN
+    return SYNTHETIC if said.get("data", {}).get("synthetic") else None
+
+
+def model_version(path: str | Path, bundle_version: str) -> str:
+    """The bundle's version and the first 8 digits of the weights' SHA-256, e.g. "0.1.0+1f3a9c02"."""
+    return f"{bundle_version}+{sha256(path)[:8]}"

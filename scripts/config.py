@@ -1,0 +1,98 @@
+"""What a bundle's configuration does before anything else: refuse ids that nothing reads, and say faults in plain words."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from monai.bundle import ConfigParser, ConfigWorkflow, ReferenceResolver
+from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
+from monai.utils import BundlePropertyConfig
+
+from scripts.errors import CohortError, InputError
+
+# Read by MONAI itself, not by another part of the configuration.
+READ_BY_MONAI = {"imports", "initialize", "run", "finalize", "training", "evaluating", "inference", "_meta_", "code_path"} | {
+    spec[BundlePropertyConfig.ID] for group in (TrainProperties, InferProperties, MetaProperties) for spec in group.values()
+}
+
+
+def start() -> None:
+    """The first step of "initialize": check the running configuration's ids, and let a fault in the input end the program with
+    its message in place of a traceback.
+
+    Raises:
+        InputError: an id that nothing reads.
+    """
+    sys.excepthook = _say_plainly
+    check_ids(_running_parser())
+
+
+def check_ids(parser: ConfigParser) -> None:
+    """MONAI takes any override, also one misspelt (`--epoch 1`), and goes on with the default. Refuse what nothing reads.
+
+    Args:
+        parser: of the configuration with its overrides.
+
+    Raises:
+        InputError: an id that neither MONAI nor any "@" in the configuration refers to.
+    """
+    read = {ReferenceResolver.normalize_id(ref) for ref in _references(parser.get())} | READ_BY_MONAI
+    ids = list(_ids(parser.get()))
+    for name in ids:
+        if not any(_covers(ref, name) or _covers(name, ref) for ref in read):
+            close = difflib.get_close_matches(name, [other for other in ids if other != name], n=1)
+            raise InputError(
+                f"nothing in the configuration reads the id {name!r}",
+                expected="an id of the configuration" + (f", such as {close[0]!r}" if close else ""),
+                remedy=f"Correct or remove --{name.replace('::', '#')}.",
+            )
+
+
+def _running_parser() -> ConfigParser:
+    """MONAI hands expressions no way to the configuration that holds them: the workflow is found among the callers."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        workflow = frame.f_locals.get("self")
+        if isinstance(workflow, ConfigWorkflow):
+            return workflow.parser
+        frame = frame.f_back
+    raise RuntimeError("scripts.config.start is the first step of a bundle's 'initialize', and called from nowhere else.")
+
+
+def _ids(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every id that is a plain entry: top level, and entries of dictionaries that make no component."""
+    for key, value in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict) and "_target_" not in value and key != "_meta_":
+            yield from _ids(value, f"{prefix}{key}::")
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+    elif isinstance(value, str):
+        yield from (match[1:] for match in ReferenceResolver.id_matcher.findall(ReferenceResolver.normalize_id(value)))
+
+
+def _covers(outer: str, inner: str) -> bool:
+    return inner == outer or inner.startswith(f"{outer}::")
+
+
+def _say_plainly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An excepthook: a fault in the input is said without the traceback through the configuration's machinery."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (InputError, CohortError)):
+            print(f"error: {cause}", file=sys.stderr)
+            return
+        cause = cause.__cause__
+    sys.__excepthook__(kind, error, trace)

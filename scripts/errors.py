@@ -1,0 +1,48 @@
+"""What is said when an input is at fault: which case, which file, what was found, what was expected, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class InputError(ValueError):
+    """A fault in the input. No score is produced from such an input.
+
+    Args:
+        found: what is wrong, as a fact ("the image has 4 axes").
+        expected: what would have been right ("3 axes").
+        remedy: what the user can do about it.
+        case: the case's identifier, e.g. "sub-01_ses-1"; None where the fault is not one case's.
+        file: the file at fault; None where there is none.
+    """
+
+    def __init__(
+        self, found: str, *, expected: str, remedy: str, case: str | None = None, file: str | Path | None = None
+    ) -> None:
+        self.found, self.expected, self.remedy = found, expected, remedy
+        self.case, self.file = case, None if file is None else str(file)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        where = [f"case {self.case}"] * bool(self.case) + [f"file {self.file}"] * bool(self.file)
+        head = f"{', '.join(where)}: {self.found}" if where else self.found
+        return f"{head}; expected {self.expected}. {self.remedy}"
+
+    def __reduce__(self) -> tuple[object, ...]:  # keyword-only arguments survive a worker process's pickle
+        return _rebuild, (self.found, self.expected, self.remedy, self.case, self.file)
+
+
+def _rebuild(found: str, expected: str, remedy: str, case: str | None, file: str | None) -> InputError:
+    return InputError(found, expected=expected, remedy=remedy, case=case, file=file)
+
+
+class CohortError(ValueError):
+    """Several cases of one cohort are at fault: each is listed with its reason."""
+
+    def __init__(self, errors: Iterable[InputError]) -> None:
+        self.errors = list(errors)
+        super().__init__(f"{len(self.errors)} cases are at fault:\n" + "\n".join(f"  {error}" for error in self.errors))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return CohortError, (self.errors,)

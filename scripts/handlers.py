@@ -1,0 +1,176 @@
+"""What a run over studies writes: predictions.csv, one JSON and one picture a case, failures.csv; metrics of an evaluation."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
+
+from scripts.checkpoint import model_version, origin_warning, provenance, write_atomically
+from scripts.dataset import TolerantLoader
+from scripts.network import ETSCNet
+from scripts.pictures import case_picture, roc_picture
+from scripts.stats import classification_metrics
+
+RESEARCH_ONLY = "Research only, not for diagnosis."
+DECISIONS = ("uncontrolled", "controlled")  # by label
+
+
+class PredictionWriter:
+    """Writes each study's result as soon as it is there, and the tables at the end.
+
+    Args:
+        network: with its weights loaded; gives fusion weights and threshold.
+        loader: its failures go to failures.csv.
+        output_dir: predictions.csv, failures.csv, <case>.json, <case>.png.
+        checkpoint: the file that the weights came from.
+        bundle_version: of metadata.json.
+        pictures: whether to draw a page a case.
+    """
+
+    def __init__(
+        self,
+        network: ETSCNet,
+        loader: TolerantLoader,
+        *,
+        output_dir: str | Path,
+        checkpoint: str | Path,
+        bundle_version: str,
+        pictures: bool = True,
+    ) -> None:
+        self.network, self.loader, self.output_dir, self.pictures = network, loader, Path(output_dir), pictures
+        self.checkpoint, self.bundle_version = checkpoint, bundle_version
+        self.results: list[dict[str, Any]] = []
+        self._model: dict[str, Any] = {}
+        self._network_started = self._network_seconds = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to the evaluator, whose outputs are lists of {"pred": (1,), "branch_scores": (M,)}."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._start_network)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._stop_network)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._write_cases)
+        engine.add_event_handler(Events.COMPLETED, self._write_tables)
+
+    def finish(self) -> None:
+        """End the program with status 1 if studies failed, saying where the reasons are.
+
+        Raises:
+            SystemExit: studies failed. Every other study's result is written.
+        """
+        failures = self.loader.failures
+        if failures:
+            first = "\n".join(f"  {failure['reason']}" for failure in failures[:20])
+            file = self.output_dir / "failures.csv"
+            raise SystemExit(f"{len(failures)} of {len(failures) + len(self.results)} studies failed, see {file}:\n{first}")
+
+    def _start(self, engine: Engine) -> None:
+        self.results = []
+        warnings = [RESEARCH_ONLY, origin_warning(self.checkpoint)]
+        self._model = {
+            "fusion_weights": dict(zip(self.network.modalities, _rounded(self.network.fusion_weights.tolist()), strict=True)),
+            "threshold": round(float(self.network.threshold), 6),
+            "model_version": model_version(self.checkpoint, self.bundle_version),
+            "model_sha256": provenance(self.checkpoint).get("sha256"),
+            "device": str(engine.state.device),
+            "warnings": [warning for warning in warnings if warning],
+        }
+
+    def _start_network(self, _: Engine) -> None:
+        self._network_started = time.perf_counter()
+
+    def _stop_network(self, engine: Engine) -> None:
+        _ = engine.state.output["pred"].cpu()  # waits for the GPU, whose work is queued
+        self._network_seconds = time.perf_counter() - self._network_started
+
+    def _write_cases(self, engine: Engine) -> None:
+        for sample, output in zip(engine.state.batch, engine.state.output, strict=True):
+            score, branches = float(output["pred"]), [float(value) for value in output["branch_scores"]]
+            if not all(map(math.isfinite, (score, *branches))):
+                self.loader.fail(sample["case"], ValueError(f"case {sample['case']}: the network gave no finite score."))
+                continue
+            result = self._result(sample, score, branches)
+            self.results.append(result)
+            write_atomically(self.output_dir / f"{result['case']}.json", json.dumps(result, indent=2) + "\n")
+            if self.pictures:
+                image = np.asarray(sample["image"].cpu())
+                case_picture(image, result, path=self.output_dir / f"{result['case']}.png")
+
+    def _result(self, sample: Mapping[str, Any], score: float, branches: Sequence[float]) -> dict[str, Any]:
+        seconds = {name: round(float(value), 3) for name, value in sample["seconds"].items()}
+        result: dict[str, Any] = {
+            "case": sample["case"],
+            "score": round(score, 6),
+            "branch_scores": dict(zip(self.network.modalities, _rounded(branches), strict=True)),
+            "decision": DECISIONS[int(score >= self._model["threshold"])],
+        }
+        if "label" in sample:
+            result["label"] = int(sample["label"])
+        return {**result, **self._model, "seconds": {**seconds, "network": round(self._network_seconds, 3)}}
+
+    def _write_tables(self, _: Engine) -> None:
+        write_csv(self.output_dir / "predictions.csv", [_row(result) for result in self.results], columns=self._columns())
+        write_csv(self.output_dir / "failures.csv", self.loader.failures, columns=["case", "reason"])
+
+    def _columns(self) -> list[str]:
+        branches = [f"score_{modality}" for modality in self.network.modalities]
+        label = ["label"] * any("label" in result for result in self.results)
+        return ["case", *label, "score", *branches, "decision", "threshold", "model_version", "seconds"]
+
+
+def _row(result: Mapping[str, Any]) -> dict[str, Any]:
+    branches = {f"score_{modality}": score for modality, score in result["branch_scores"].items()}
+    return {**result, **branches, "seconds": round(sum(result["seconds"].values()), 3)}
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 6) for value in values]
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str]) -> None:
+    """Write a table atomically; a value that a row lacks stays empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue())
+
+
+class EvaluationWriter:
+    """Writes metrics.json and roc.png from the predictions of labelled cases. Comes after the PredictionWriter.
+
+    Args:
+        predictions: holds the results.
+        output_dir: where the files go.
+    """
+
+    def __init__(self, predictions: PredictionWriter, output_dir: str | Path) -> None:
+        self.predictions, self.output_dir = predictions, Path(output_dir)
+
+    def attach(self, engine: Engine) -> None:
+        """Act at the end of the run."""
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _write(self, engine: Engine) -> None:
+        results = [result for result in self.predictions.results if "label" in result]
+        if len({result["label"] for result in results}) < 2:
+            raise ValueError(f"an evaluation needs cases of both outcomes; found the labels of {len(results)} cases of one or none.")
+        labels = np.array([result["label"] for result in results])
+        scores = {"fused": np.array([result["score"] for result in results])}
+        for modality in self.predictions.network.modalities:
+            scores[modality] = np.array([result["branch_scores"][modality] for result in results])
+        threshold = results[0]["threshold"]
+        metrics = {name: classification_metrics(labels, values, threshold=threshold).to_dict() for name, values in scores.items()}
+        content = {"split": "testing", **metrics, "model_version": results[0]["model_version"], "warnings": results[0]["warnings"]}
+        write_atomically(self.output_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
+        roc_picture(labels, scores, path=self.output_dir / "roc.png")
+        engine.state.metrics.update({name: metrics["fused"][name] for name in ("auc", "acc", "sensitivity", "specificity")})

@@ -1,0 +1,122 @@
+"""The pictures that come with the results: one page a study, ROC curves, learning curves.
+
+Colours are those of Okabe and Ito, which the colour-blind can tell apart. Files are written atomically.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from scripts.checkpoint import write_atomically
+from scripts.stats import auc, auc_interval, roc_curve
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+FUSED = "#000000"
+NAMES = {"flair": "FLAIR", "t2w": "T2w", "t1w": "T1w", "dwi": "DWI", "fused": "fused"}
+SLICES = (0.35, 0.47, 0.58, 0.70)  # of the height, from the skull base upwards
+
+
+def case_picture(image: np.ndarray, result: Mapping[str, Any], *, path: str | Path) -> None:
+    """One page: axial slices of every modality as the network sees them, beside the scores and what must be said of them.
+
+    Args:
+        image: (M, x, y, z) float32 in [0, 1], RAS.
+        result: of `handlers.PredictionWriter`.
+        path: the PNG file.
+    """
+    modalities = list(result["branch_scores"])
+    figure = Figure(figsize=(11, 1.6 + 2.3 * max(len(modalities), 2)), layout="constrained")
+    grid = figure.add_gridspec(len(modalities), len(SLICES) + 2)
+    for row, modality in enumerate(modalities):
+        for column, height in enumerate(SLICES):
+            axes = figure.add_subplot(grid[row, column])
+            plane = image[row, :, :, int(height * (image.shape[3] - 1))]  # (x, y): left to right, back to front
+            axes.imshow(plane.T, origin="lower", cmap="gray", vmin=0, vmax=max(float(np.percentile(image[row], 99.8)), 1e-6))
+            axes.set_axis_off()
+            if column == 0:
+                axes.set_title(NAMES.get(modality, modality), loc="left", fontsize=11, fontweight="bold")
+    _draw_scores(figure.add_subplot(grid[:, len(SLICES) :]), result)
+    figure.suptitle(f"eTSC-Net: {result['case']}", x=0.01, ha="left", fontsize=13, fontweight="bold")
+    figure.supxlabel("\n".join(textwrap.wrap(" ".join(result["warnings"]), 130)), x=0.01, ha="left", fontsize=9, color="#B00000")
+    _save(figure, path)
+
+
+def _draw_scores(axes: Axes, result: Mapping[str, Any]) -> None:
+    weights = result["fusion_weights"]
+    rows = [(f"{NAMES.get(name, name)}\n(weight {weights[name]:g})", score) for name, score in result["branch_scores"].items()]
+    rows.append(("fused", result["score"]))
+    colours = [*COLOURS[: len(rows) - 1], FUSED]
+    for height, ((name, score), colour) in enumerate(zip(reversed(rows), reversed(colours), strict=True)):
+        axes.barh(height, score, height=0.5, color=colour)
+        axes.text(-0.03, height, name, ha="right", va="center", fontsize=9)
+        axes.text(1.02, height, f"{score:.3f}", va="center", fontsize=10)
+    axes.axvline(result["threshold"], color="#D55E00", linestyle="--", linewidth=1.5)
+    axes.text(result["threshold"], len(rows) - 0.55, f"threshold {result['threshold']:.3f}", ha="center", fontsize=9, color="#D55E00")
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(rows) - 0.3), yticks=[], xlabel="score that seizures will be controlled after one year")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    relation = "at or above" if result["decision"] == "controlled" else "below"
+    axes.set_title(f"{result['decision']} (score {relation} the threshold)\nmodel {result['model_version']}", fontsize=10)
+
+
+def roc_picture(labels: np.ndarray, scores: Mapping[str, np.ndarray], *, path: str | Path) -> None:
+    """ROC curves of the fusion and the branches with their AUC and its 95 % interval (DeLong).
+
+    Args:
+        labels: (N,) 0 or 1.
+        scores: "fused" or a modality -> (N,).
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(5.6, 5.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    branch_colours = iter(COLOURS)
+    for name, values in scores.items():
+        curve, (low, high) = roc_curve(labels, values), auc_interval(labels, values)
+        label = f"{NAMES.get(name, name)}: AUC {auc(labels, values):.3f} ({low:.3f} to {high:.3f})"
+        style = {"color": FUSED, "linewidth": 2.2} if name == "fused" else {"color": next(branch_colours), "linewidth": 1.4}
+        axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=label, **style)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
+    axes.legend(loc="lower right", fontsize=9, frameon=False)
+    axes.set_title(f"{int(labels.sum())} controlled, {int((1 - labels).sum())} uncontrolled", fontsize=10)
+    _save(figure, path)
+
+
+def learning_curves(history: Sequence[Mapping[str, float]], modalities: Sequence[str], *, path: str | Path) -> None:
+    """Training loss, and each branch's validation loss and AUC by epoch.
+
+    Args:
+        history: rows of training.csv.
+        modalities: the branches.
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, aucs = figure.subplots(1, 2)
+    losses.plot(*_series(history, "train_loss", scale=1 / len(modalities)), color="#999999", label="training, mean of the branches")
+    for modality, colour in zip(modalities, COLOURS, strict=False):
+        losses.plot(*_series(history, f"loss_{modality}"), color=colour, label=f"validation, {NAMES.get(modality, modality)}")
+        aucs.plot(*_series(history, f"auc_{modality}"), color=colour, label=NAMES.get(modality, modality))
+    losses.set(xlabel="epoch", ylabel="binary cross-entropy", ylim=(0, None))
+    aucs.set(xlabel="epoch", ylabel="validation AUC", ylim=(0, 1.02))
+    for axes in (losses, aucs):
+        axes.legend(fontsize=8, frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def _series(history: Sequence[Mapping[str, float]], name: str, scale: float = 1.0) -> tuple[list[float], list[float]]:
+    rows = [row for row in history if name in row]
+    return [row["epoch"] for row in rows], [row[name] * scale for row in rows]
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=130)
+    write_atomically(path, content.getvalue())

@@ -1,0 +1,259 @@
+"""Training of all branches in one run: seeded epochs, the best epoch of each branch, and a state that survives a kill.
+
+The branches share nothing and the loss is their sum, so one run equals one run a branch. All randomness of an epoch comes from
+(seed, epoch), so a resumed run repeats an uninterrupted one bit by bit on the CPU.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
+from monai.utils import evenly_divisible_all_gather
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from scripts.checkpoint import save, write_atomically
+from scripts.dataset import StudyDataset, mix
+from scripts.errors import InputError
+from scripts.network import ETSCNet
+from scripts.stats import auc
+
+logger = logging.getLogger(__name__)
+
+
+def rank() -> int:
+    """This process's number among the distributed ones; 0 where there is one alone."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """The number of distributed processes; 1 where there is one alone."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class EpochSeed:
+    """Seed everything random of an epoch by (seed, epoch): augmentation by case, dropout and drop-connect by rank.
+
+    Args:
+        dataset: the training set.
+        seed: of the run.
+    """
+
+    def __init__(self, dataset: StudyDataset, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def attach(self, engine: Engine) -> None:
+        """Act at the start of every epoch."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+
+    def _start(self, engine: Engine) -> None:
+        self.dataset.set_epoch(engine.state.epoch)
+        torch.manual_seed(mix(self.seed, engine.state.epoch, rank()))
+
+
+class BestBranches:
+    """After each validation, keep every branch whose AUC is its best so far (ties: the lower loss), with its logits.
+
+    Args:
+        network: the branches are copied from it.
+
+    Attributes:
+        best: modality -> {"epoch", "auc", "loss", "state", "logits"}; logits (N,) in the order of `labels` (N,).
+        latest: the last validation's figures, "auc_<modality>" and "loss_<modality>".
+    """
+
+    def __init__(self, network: ETSCNet) -> None:
+        self.network = network
+        self.best: dict[str, dict[str, Any]] = {}
+        self.labels = torch.empty(0)
+        self.latest: dict[str, float] = {}
+        self.epoch = 0
+        self._outputs: list[tuple[Tensor, Tensor]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to the evaluator, whose outputs are lists of {"pred": logits (M,), "label": (1,)}."""
+        engine.add_event_handler(Events.STARTED, lambda _: self._outputs.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._select)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The selection so far."""
+        return {"best": self.best, "labels": self.labels}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up an earlier selection."""
+        self.best, self.labels = dict(state["best"]), state["labels"]
+
+    def _collect(self, engine: Engine) -> None:
+        self._outputs += [(item["pred"].cpu(), item["label"].cpu()) for item in engine.state.output]
+
+    def _select(self, engine: Engine) -> None:
+        logits = evenly_divisible_all_gather(torch.stack([torch.as_tensor(pred) for pred, _ in self._outputs]))  # (N, M)
+        self.labels = evenly_divisible_all_gather(torch.stack([torch.as_tensor(label) for _, label in self._outputs]))[:, 0]
+        for column, modality in enumerate(self.network.modalities):
+            figures = _figures(logits[:, column], self.labels)
+            for name, value in figures.items():
+                self.latest[f"{name}_{modality}"] = engine.state.metrics[f"{name}_{modality}"] = value
+            if self._improves(modality, figures):
+                branch = {name: value.detach().cpu().clone() for name, value in self.network.branches[modality].state_dict().items()}
+                self.best[modality] = {"epoch": self.epoch, **figures, "state": branch, "logits": logits[:, column].clone()}
+
+    def _improves(self, modality: str, figures: Mapping[str, float]) -> bool:
+        best = self.best.get(modality)
+        return best is None or (figures["auc"], -figures["loss"]) > (best["auc"], -best["loss"])
+
+
+def _figures(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    loss = binary_cross_entropy_with_logits(logits.double(), labels.double())
+    return {"auc": float(auc(labels.numpy(), logits.double().numpy())), "loss": float(loss)}
+
+
+class ResumableTraining:
+    """Save the whole training after each epoch, and go on from there.
+
+    Args:
+        network, optimizer: what is trained (the network itself, not a data-parallel wrapper).
+        branches: the selection, saved with it.
+        output_dir: `checkpoint.pt`, `training.csv` and `training.png` are written there, by rank 0.
+        settings: everything that must be the same for a resumed run to be the same run, name -> value.
+    """
+
+    def __init__(
+        self,
+        network: ETSCNet,
+        optimizer: torch.optim.Optimizer,
+        *,
+        branches: BestBranches,
+        output_dir: str | Path,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.network, self.optimizer, self.branches = network, optimizer, branches
+        self.output_dir, self.settings = Path(output_dir), json.loads(json.dumps(settings, default=str))
+        self.history: list[dict[str, float]] = []
+        self._losses: list[float] = []
+        self._started = time.perf_counter()
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint."""
+        return self.output_dir / "checkpoint.pt"
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to the trainer. Must come after the validation among its handlers."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+
+    def run(self, trainer: SupervisedTrainer) -> None:
+        """Train from the checkpoint on, or from the start where there is none, to the trainer's last epoch.
+
+        Raises:
+            InputError: the checkpoint is of a run with other settings.
+        """
+        if self.path.is_file():
+            self._load(trainer)
+        if trainer.state.epoch < trainer.state.max_epochs:
+            trainer.run()
+
+    def _start(self, engine: Engine) -> None:
+        self.branches.epoch, self._losses, self._started = engine.state.epoch, [], time.perf_counter()
+
+    def _collect(self, engine: Engine) -> None:
+        self._losses.append(float(engine.state.output[0]["loss"]))
+
+    def _save(self, engine: Engine) -> None:
+        seconds = round(time.perf_counter() - self._started, 2)
+        loss = sum(self._losses) / len(self._losses)
+        self.history.append({"epoch": engine.state.epoch, "train_loss": loss, **self.branches.latest, "seconds": seconds})
+        if rank() != 0:
+            return
+        state = {
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "settings": self.settings,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": engine.scaler.state_dict() if getattr(engine, "scaler", None) else {},
+            "branches": self.branches.state_dict(),
+            "history": self.history,
+        }
+        save(state, self.path)
+        columns = list(self.history[0])
+        rows = [",".join(columns), *(",".join(str(row.get(column, "")) for column in columns) for row in self.history)]
+        write_atomically(self.output_dir / "training.csv", "\n".join(rows) + "\n")
+
+    def _load(self, trainer: SupervisedTrainer) -> None:
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        different = sorted(key for key in {*state["settings"], *self.settings} if state["settings"].get(key) != self.settings.get(key))
+        if different:
+            raise InputError(
+                "the training here was begun with other settings: "
+                + ", ".join(f"{key} {state['settings'].get(key)!r}" for key in different),
+                expected=", ".join(f"{key} {self.settings.get(key)!r}" for key in different),
+                remedy="Go on with the same settings, or give another --output_dir.",
+                file=self.path,
+            )
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.branches.load_state_dict(state["branches"])
+        self.history = list(state["history"])
+        trainer.state.epoch, trainer.state.iteration = state["epoch"], state["iteration"]
+        if getattr(trainer, "scaler", None) and state["scaler"]:
+            trainer.scaler.load_state_dict(state["scaler"])
+
+
+class Progress:
+    """A progress bar over all iterations, and TensorBoard's curves by epoch. Rank 0 alone.
+
+    Args:
+        training: its history is what is shown.
+        output_dir: the event files go to `tensorboard` in it.
+    """
+
+    def __init__(self, training: ResumableTraining, output_dir: str | Path) -> None:
+        self.training, self.folder = training, Path(output_dir) / "tensorboard"
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to the trainer. Must come after the ResumableTraining among its handlers."""
+        if rank() == 0:
+            engine.add_event_handler(Events.STARTED, self._start)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, lambda _: self.bar.update())
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._show)
+            engine.add_event_handler(Events.COMPLETED, self._close)
+
+    def _start(self, engine: Engine) -> None:
+        total = engine.state.max_epochs * engine.state.epoch_length
+        self.bar = tqdm(total=total, initial=engine.state.iteration, desc="training", unit="batch", disable=None)
+        self.writer = SummaryWriter(str(self.folder), purge_step=engine.state.epoch + 1)
+
+    def _show(self, engine: Engine) -> None:
+        row = self.training.history[-1]
+        for name, value in row.items():
+            self.writer.add_scalar(name, value, engine.state.epoch)
+        said = "  ".join(f"{name} {value:.3f}" for name, value in row.items() if name.startswith(("train_loss", "auc")))
+        self.bar.set_postfix_str(f"epoch {engine.state.epoch}/{engine.state.max_epochs}  {said}")
+        logger.info("epoch %d/%d  %s  %.1f s", engine.state.epoch, engine.state.max_epochs, said, row["seconds"])
+
+    def _close(self, _: Engine) -> None:
+        self.bar.close()
+        self.writer.close()
+
+
+def best_network(network: ETSCNet, branches: BestBranches) -> ETSCNet:
+    """A copy of the network with every branch from its best epoch."""
+    best = copy.deepcopy(network).cpu().eval()
+    for modality, branch in best.branches.items():
+        branch.load_state_dict(branches.best[modality]["state"])
+    return best
