@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from scripts.errors import InputError
 from scripts.network import ETSCNet
 
 UNKNOWN_ORIGIN = "The origin of these weights is unknown: no model.json beside them speaks of this file."
-SYNTHETIC = "These weights were trained on synthetic images: they know no real patient, and their score is for testing alone."
+SYNTHETIC = (
+    "These weights were trained on synthetic images: they know no real patient, and their score is for testing alone."
+)
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:
@@ -51,7 +52,9 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_model(network: ETSCNet, path: str | Path, *, spatial_size: Sequence[int], device: torch.device | str) -> ETSCNet:
+def load_model(
+    network: ETSCNet, path: str | Path, *, spatial_size: Sequence[int], device: torch.device | str
+) -> ETSCNet:
     """Load `model.pt` into the network, in evaluation mode on the device.
 
     Half-precision weights become float32. No pickled code runs.
@@ -71,12 +74,16 @@ def load_model(network: ETSCNet, path: str | Path, *, spatial_size: Sequence[int
             file=path,
         )
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise InputError("weights that are NaN or infinite", expected="finite weights", remedy="Train again.", file=path)
+        raise InputError(
+            "weights that are NaN or infinite", expected="finite weights", remedy="Train again.", file=path
+        )
     network.load_state_dict(state)
     try:
         network.check_spatial_size(spatial_size)
     except ValueError as error:
-        raise InputError(str(error), expected="one size", remedy="A score at another size means nothing.", file=path) from error
+        raise InputError(
+            str(error), expected="one size", remedy="A score at another size means nothing.", file=path
+        ) from error
     return network.to(device).eval()
 
 
@@ -91,17 +98,20 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise InputError("no weights", expected="a file of weights (model.pt)", remedy=remedy, file=path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (
+        Exception
+    ) as error:  # torch raises whatever a damaged stream leads to: KeyError, IndexError, AttributeError, ...
         raise InputError(
-            f"not weights ({str(error).splitlines()[0]})",
+            f"not weights ({type(error).__name__}: {str(error).partition(chr(10))[0]})",
             expected="a state dict saved by torch, without pickled code",
             remedy="Copy or download the file again.",
             file=path,
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    flat = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    if not flat:
         remedy = "Give model.pt; checkpoint.pt is the state of a training."
         raise InputError("no flat dictionary of tensors", expected="a state dict", remedy=remedy, file=path)
-    return state
+    return dict(state)
 
 
 def provenance(path: str | Path) -> dict[str, Any]:
@@ -109,8 +119,12 @@ def provenance(path: str | Path) -> dict[str, Any]:
     sidecar = Path(path).with_suffix(".json")
     if not sidecar.is_file():
         return {}
-    said: dict[str, Any] = json.loads(sidecar.read_text())
-    return said if said.get("sha256") == sha256(path) else {}
+    try:
+        said = json.loads(sidecar.read_text())
+    except ValueError as error:
+        remedy = "Copy the weights again, both files."
+        raise InputError(f"not JSON ({error})", expected="model.json", remedy=remedy, file=sidecar) from error
+    return said if isinstance(said, dict) and said.get("sha256") == sha256(path) else {}
 
 
 def origin_warning(path: str | Path) -> str | None:

@@ -6,18 +6,29 @@ import difflib
 import inspect
 import sys
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow, ReferenceResolver
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 from monai.utils import BundlePropertyConfig
 
-from scripts.errors import CohortError, InputError
+from scripts.errors import InputError, say_plainly
 
 # Read by MONAI itself, not by another part of the configuration.
-READ_BY_MONAI = {"imports", "initialize", "run", "finalize", "training", "evaluating", "inference", "_meta_", "code_path"} | {
-    spec[BundlePropertyConfig.ID] for group in (TrainProperties, InferProperties, MetaProperties) for spec in group.values()
+READ_BY_MONAI = {
+    "imports",
+    "initialize",
+    "run",
+    "finalize",
+    "training",
+    "evaluating",
+    "inference",
+    "_meta_",
+    "code_path",
+} | {
+    str(spec[BundlePropertyConfig.ID])
+    for group in (TrainProperties, InferProperties, MetaProperties)
+    for spec in group.values()
 }
 
 
@@ -28,7 +39,7 @@ def start() -> None:
     Raises:
         InputError: an id that nothing reads.
     """
-    sys.excepthook = _say_plainly
+    sys.excepthook = say_plainly
     check_ids(_running_parser())
 
 
@@ -61,14 +72,18 @@ def _running_parser() -> ConfigParser:
         if isinstance(workflow, ConfigWorkflow):
             return workflow.parser
         frame = frame.f_back
-    raise RuntimeError("scripts.config.start is the first step of a bundle's 'initialize', and called from nowhere else.")
+    raise RuntimeError(
+        "scripts.config.start is the first step of a bundle's 'initialize', and called from nowhere else."
+    )
 
 
 def _ids(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Every id that is a plain entry: top level, and entries of dictionaries that make no component."""
     for key, value in config.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, dict) and "_target_" not in value and key != "_meta_":
+        component = isinstance(value, dict) and "_target_" in value
+        if not (component and prefix):  # an overlay may leave a part of what it is laid over without use
+            yield f"{prefix}{key}"
+        if isinstance(value, dict) and not component and key != "_meta_":
             yield from _ids(value, f"{prefix}{key}::")
 
 
@@ -85,14 +100,3 @@ def _references(value: Any) -> Iterator[str]:
 
 def _covers(outer: str, inner: str) -> bool:
     return inner == outer or inner.startswith(f"{outer}::")
-
-
-def _say_plainly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """An excepthook: a fault in the input is said without the traceback through the configuration's machinery."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, (InputError, CohortError)):
-            print(f"error: {cause}", file=sys.stderr)
-            return
-        cause = cause.__cause__
-    sys.__excepthook__(kind, error, trace)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,7 +53,7 @@ class StudyDataset(Dataset):
         super().__init__(data, transform)
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
-        self._transform_hash = pickle_hashing(transform)
+        self._transform_hash = pickle_hashing(transform.transforms)  # not the Compose: it holds a random state
 
     def set_epoch(self, epoch: int) -> None:
         """The number of the epoch, from 1, which the augmentation depends on."""
@@ -90,14 +91,23 @@ class StudyDataset(Dataset):
             return sample
         if isinstance(self.augmentation, Randomizable):
             self.augmentation.set_random_state(seed=mix(self.seed, self.epoch, index))
-        return self.augmentation(sample)
+        sample = self.augmentation(sample)
+        return {**sample, "image": _plain(sample["image"])}  # a MetaTensor would slow every operation of the network
 
     def _image(self, case: Mapping[str, Any]) -> torch.Tensor:
         file = self._cache_file(case) if self.cache_dir is not None else None
         if file is not None and file.is_file():
-            image: torch.Tensor = torch.load(file, weights_only=True, mmap=True)
-            return image.clone()  # the mapped file stays as it is, whatever an augmentation does in place
-        image = _plain(self.transform(dict(case))["image"])
+            try:
+                cached: torch.Tensor = torch.load(file, weights_only=True, mmap=True)
+                return cached.clone()  # the mapped file stays as it is, whatever an augmentation does in place
+            except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
+                logger.warning("the cached image %s is damaged; it is made again", file)
+        try:
+            image = _plain(self.transform(dict(case))["image"])
+        except RuntimeError as error:  # Compose wraps what its transforms raise
+            if isinstance(error.__cause__, InputError):
+                raise error.__cause__ from None
+            raise
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             temporary = file.with_name(f"{file.name}.{os.getpid()}.{id(case)}.tmp")
@@ -146,13 +156,13 @@ class TolerantLoader:
     def _sample(self, case: Mapping[str, Any]) -> Sample | None:
         try:
             return self._timed(case)
-        except Exception as error:  # whatever goes wrong in one study is that study's failure, told in full; the others go on
+        except Exception as error:  # whatever goes wrong in one study is that study's failure; the others go on
             self.fail(str(case["case"]), error)
             return None
 
     def fail(self, case: str, error: Exception) -> None:
         """Put a case aside with its reason."""
-        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, InputError) else f"case {case}: {type(error).__name__}: {error}"
         logger.error("%s", reason)
         self.failures.append({"case": case, "reason": reason})
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
 
 
 class InputError(ValueError):
@@ -46,3 +48,14 @@ class CohortError(ValueError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return CohortError, (self.errors,)
+
+
+def say_plainly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An excepthook: a fault in the input is said without the traceback through the machinery that met it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError | CohortError):
+            print(f"error: {cause}", file=sys.stderr)
+            return
+        cause = cause.__cause__
+    sys.__excepthook__(kind, error, trace)

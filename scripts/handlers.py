@@ -17,6 +17,7 @@ from monai.engines import IterationEvents
 
 from scripts.checkpoint import model_version, origin_warning, provenance, write_atomically
 from scripts.dataset import TolerantLoader
+from scripts.errors import InputError
 from scripts.network import ETSCNet
 from scripts.pictures import case_picture, roc_picture
 from scripts.stats import classification_metrics
@@ -71,13 +72,17 @@ class PredictionWriter:
         if failures:
             first = "\n".join(f"  {failure['reason']}" for failure in failures[:20])
             file = self.output_dir / "failures.csv"
-            raise SystemExit(f"{len(failures)} of {len(failures) + len(self.results)} studies failed, see {file}:\n{first}")
+            raise SystemExit(
+                f"{len(failures)} of {len(failures) + len(self.results)} studies failed, see {file}:\n{first}"
+            )
 
     def _start(self, engine: Engine) -> None:
         self.results = []
         warnings = [RESEARCH_ONLY, origin_warning(self.checkpoint)]
         self._model = {
-            "fusion_weights": dict(zip(self.network.modalities, _rounded(self.network.fusion_weights.tolist()), strict=True)),
+            "fusion_weights": dict(
+                zip(self.network.modalities, _rounded(self.network.fusion_weights.tolist()), strict=True)
+            ),
             "threshold": round(float(self.network.threshold), 6),
             "model_version": model_version(self.checkpoint, self.bundle_version),
             "model_sha256": provenance(self.checkpoint).get("sha256"),
@@ -96,7 +101,7 @@ class PredictionWriter:
         for sample, output in zip(engine.state.batch, engine.state.output, strict=True):
             score, branches = float(output["pred"]), [float(value) for value in output["branch_scores"]]
             if not all(map(math.isfinite, (score, *branches))):
-                self.loader.fail(sample["case"], ValueError(f"case {sample['case']}: the network gave no finite score."))
+                self.loader.fail(sample["case"], _no_score(sample["case"]))
                 continue
             result = self._result(sample, score, branches)
             self.results.append(result)
@@ -111,14 +116,16 @@ class PredictionWriter:
             "case": sample["case"],
             "score": round(score, 6),
             "branch_scores": dict(zip(self.network.modalities, _rounded(branches), strict=True)),
-            "decision": DECISIONS[int(score >= self._model["threshold"])],
+            "decision": DECISIONS[int(score >= float(self.network.threshold))],
         }
         if "label" in sample:
             result["label"] = int(sample["label"])
         return {**result, **self._model, "seconds": {**seconds, "network": round(self._network_seconds, 3)}}
 
     def _write_tables(self, _: Engine) -> None:
-        write_csv(self.output_dir / "predictions.csv", [_row(result) for result in self.results], columns=self._columns())
+        write_csv(
+            self.output_dir / "predictions.csv", [_row(result) for result in self.results], columns=self._columns()
+        )
         write_csv(self.output_dir / "failures.csv", self.loader.failures, columns=["case", "reason"])
 
     def _columns(self) -> list[str]:
@@ -130,6 +137,11 @@ class PredictionWriter:
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
     branches = {f"score_{modality}": score for modality, score in result["branch_scores"].items()}
     return {**result, **branches, "seconds": round(sum(result["seconds"].values()), 3)}
+
+
+def _no_score(case: str) -> InputError:
+    remedy = "Look at the images; if they are sound, the weights are not."
+    return InputError("the network gave no finite score", expected="a number", remedy=remedy, case=case)
 
 
 def _rounded(values: Sequence[float]) -> list[float]:
@@ -163,14 +175,28 @@ class EvaluationWriter:
     def _write(self, engine: Engine) -> None:
         results = [result for result in self.predictions.results if "label" in result]
         if len({result["label"] for result in results}) < 2:
-            raise ValueError(f"an evaluation needs cases of both outcomes; found the labels of {len(results)} cases of one or none.")
+            raise InputError(
+                f"{len(results)} labelled cases have a score, of one outcome or none",
+                expected="cases of both outcomes",
+                remedy="See failures.csv, and the outcomes in participants.tsv.",
+            )
         labels = np.array([result["label"] for result in results])
         scores = {"fused": np.array([result["score"] for result in results])}
         for modality in self.predictions.network.modalities:
             scores[modality] = np.array([result["branch_scores"][modality] for result in results])
         threshold = results[0]["threshold"]
-        metrics = {name: classification_metrics(labels, values, threshold=threshold).to_dict() for name, values in scores.items()}
-        content = {"split": "testing", **metrics, "model_version": results[0]["model_version"], "warnings": results[0]["warnings"]}
+        metrics = {
+            name: classification_metrics(labels, values, threshold=threshold).to_dict()
+            for name, values in scores.items()
+        }
+        content = {
+            "split": "testing",
+            **metrics,
+            "model_version": results[0]["model_version"],
+            "warnings": results[0]["warnings"],
+        }
         write_atomically(self.output_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
         roc_picture(labels, scores, path=self.output_dir / "roc.png")
-        engine.state.metrics.update({name: metrics["fused"][name] for name in ("auc", "acc", "sensitivity", "specificity")})
+        engine.state.metrics.update(
+            {name: metrics["fused"][name] for name in ("auc", "acc", "sensitivity", "specificity")}
+        )

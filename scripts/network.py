@@ -3,7 +3,8 @@
 Eq. 2 of Zhao et al. 2026 (doi:10.1038/s41598-026-39728-5), S = sum_m w_m sigmoid(logit_m) with sum_m w_m = 1. The branches
 share nothing. S is the score that seizures will be *controlled* after one year of medication.
 
-Shapes: image (B, M, x, y, z) float32 in [0, 1], logits (B, M), pred (B, 1), all float32; M modalities in the order of `modalities`.
+Shapes: image (B, M, x, y, z) float32 in [0, 1], logits (B, M), pred (B, 1), all float32; M modalities in the order of
+`modalities`.
 """
 
 # No `from __future__ import annotations` here: TorchScript reads the annotations themselves.
@@ -38,7 +39,7 @@ class ETSCNet(nn.Module):
         ValueError: no modality, or one named twice.
     """
 
-    __jit_unused_properties__ = ["modalities"]
+    __jit_unused_properties__ = ["modalities"]  # noqa: RUF012 TorchScript reads this very list
     fusion_weights: Tensor
     threshold: Tensor
     spatial_size: Tensor
@@ -46,7 +47,9 @@ class ETSCNet(nn.Module):
     def __init__(self, modalities: Sequence[str], backbone: Callable[[], nn.Module] = efficientnet3d_b0) -> None:
         super().__init__()
         if not modalities or len(set(modalities)) != len(modalities):
-            raise ValueError(f"modalities must be one or more different names, e.g. ['flair', 't2w'], not {modalities!r}.")
+            raise ValueError(
+                f"modalities must be one or more different names, e.g. ['flair', 't2w'], not {modalities!r}."
+            )
         self.branches = nn.ModuleDict({modality: _prepared(backbone()) for modality in modalities})
         self.register_buffer("fusion_weights", torch.full((len(modalities),), 1 / len(modalities)))
         self.register_buffer("threshold", torch.tensor(0.5))
@@ -60,7 +63,9 @@ class ETSCNet(nn.Module):
     def forward(self, image: Tensor, return_logits: bool = False) -> Tensor:
         """image (B, M, x, y, z) -> pred (B, 1), the fused score; with `return_logits` the branches' logits (B, M)."""
         logits = []
-        for channel, branch in enumerate(self.branches.values()):  # one after the other: half the memory of both at once
+        for channel, branch in enumerate(
+            self.branches.values()
+        ):  # one after the other: half the memory of both at once
             logits.append(branch(image[:, channel : channel + 1]).float())
         joined = torch.cat(logits, dim=1)
         return joined if return_logits else self.fuse(joined)
@@ -127,11 +132,12 @@ class SwinClassifier(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """image (B, 1, x, y, z), each edge a multiple of 32 -> logit (B, 1)."""
         features = self.encoder(image)[-1]  # (B, 16 F, x/32, y/32, z/32)
-        return self.head(self.norm(features.flatten(2).mean(dim=2)))
+        logit: Tensor = self.head(self.norm(features.flatten(2).mean(dim=2)))
+        return logit
 
 
 class LogitsInferer(SimpleInferer):
-    """MONAI's SimpleInferer, but for the branches' logits (B, M). It goes through `forward`, where data-parallel wrappers listen."""
+    """MONAI's SimpleInferer, but for the branches' logits (B, M); through `forward`, where data-parallel wrappers listen."""
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: object, **kwargs: object) -> Tensor:
         return network(inputs, *args, return_logits=True, **kwargs)

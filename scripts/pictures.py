@@ -39,19 +39,26 @@ def case_picture(image: np.ndarray, result: Mapping[str, Any], *, path: str | Pa
         for column, height in enumerate(SLICES):
             axes = figure.add_subplot(grid[row, column])
             plane = image[row, :, :, int(height * (image.shape[3] - 1))]  # (x, y): left to right, back to front
-            axes.imshow(plane.T, origin="lower", cmap="gray", vmin=0, vmax=max(float(np.percentile(image[row], 99.8)), 1e-6))
+            axes.imshow(
+                plane.T, origin="lower", cmap="gray", vmin=0, vmax=max(float(np.percentile(image[row], 99.8)), 1e-6)
+            )
             axes.set_axis_off()
             if column == 0:
                 axes.set_title(NAMES.get(modality, modality), loc="left", fontsize=11, fontweight="bold")
     _draw_scores(figure.add_subplot(grid[:, len(SLICES) :]), result)
     figure.suptitle(f"eTSC-Net: {result['case']}", x=0.01, ha="left", fontsize=13, fontweight="bold")
-    figure.supxlabel("\n".join(textwrap.wrap(" ".join(result["warnings"]), 130)), x=0.01, ha="left", fontsize=9, color="#B00000")
+    figure.supxlabel(
+        "\n".join(textwrap.wrap(" ".join(result["warnings"]), 130)), x=0.01, ha="left", fontsize=9, color="#B00000"
+    )
     _save(figure, path)
 
 
 def _draw_scores(axes: Axes, result: Mapping[str, Any]) -> None:
     weights = result["fusion_weights"]
-    rows = [(f"{NAMES.get(name, name)}\n(weight {weights[name]:g})", score) for name, score in result["branch_scores"].items()]
+    rows = [
+        (f"{NAMES.get(name, name)}\n(weight {weights[name]:g})", score)
+        for name, score in result["branch_scores"].items()
+    ]
     rows.append(("fused", result["score"]))
     colours = [*COLOURS[: len(rows) - 1], FUSED]
     for height, ((name, score), colour) in enumerate(zip(reversed(rows), reversed(colours), strict=True)):
@@ -59,11 +66,24 @@ def _draw_scores(axes: Axes, result: Mapping[str, Any]) -> None:
         axes.text(-0.03, height, name, ha="right", va="center", fontsize=9)
         axes.text(1.02, height, f"{score:.3f}", va="center", fontsize=10)
     axes.axvline(result["threshold"], color="#D55E00", linestyle="--", linewidth=1.5)
-    axes.text(result["threshold"], len(rows) - 0.55, f"threshold {result['threshold']:.3f}", ha="center", fontsize=9, color="#D55E00")
-    axes.set(xlim=(0, 1), ylim=(-0.6, len(rows) - 0.3), yticks=[], xlabel="score that seizures will be controlled after one year")
+    axes.text(
+        result["threshold"] + 0.01,
+        len(rows) - 0.5,
+        f"threshold {result['threshold']:.3f}",
+        fontsize=9,
+        color="#D55E00",
+    )
+    axes.set(
+        xlim=(0, 1),
+        ylim=(-0.6, len(rows) - 0.3),
+        yticks=[],
+        xlabel="score that seizures will be controlled after one year",
+    )
     axes.spines[["top", "right", "left"]].set_visible(False)
     relation = "at or above" if result["decision"] == "controlled" else "below"
-    axes.set_title(f"{result['decision']} (score {relation} the threshold)\nmodel {result['model_version']}", fontsize=10)
+    axes.set_title(
+        f"{result['decision']} (score {relation} the threshold)\nmodel {result['model_version']}", fontsize=10
+    )
 
 
 def roc_picture(labels: np.ndarray, scores: Mapping[str, np.ndarray], *, path: str | Path) -> None:
@@ -81,7 +101,9 @@ def roc_picture(labels: np.ndarray, scores: Mapping[str, np.ndarray], *, path: s
     for name, values in scores.items():
         curve, (low, high) = roc_curve(labels, values), auc_interval(labels, values)
         label = f"{NAMES.get(name, name)}: AUC {auc(labels, values):.3f} ({low:.3f} to {high:.3f})"
-        style = {"color": FUSED, "linewidth": 2.2} if name == "fused" else {"color": next(branch_colours), "linewidth": 1.4}
+        style: dict[str, Any] = (
+            {"color": FUSED, "linewidth": 2.2} if name == "fused" else {"color": next(branch_colours), "linewidth": 1.4}
+        )
         axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=label, **style)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 - specificity", ylabel="sensitivity", aspect="equal")
     axes.legend(loc="lower right", fontsize=9, frameon=False)
@@ -99,9 +121,15 @@ def learning_curves(history: Sequence[Mapping[str, float]], modalities: Sequence
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, aucs = figure.subplots(1, 2)
-    losses.plot(*_series(history, "train_loss", scale=1 / len(modalities)), color="#999999", label="training, mean of the branches")
+    losses.plot(
+        *_series(history, "train_loss", scale=1 / len(modalities)),
+        color="#999999",
+        label="training, mean of the branches",
+    )
     for modality, colour in zip(modalities, COLOURS, strict=False):
-        losses.plot(*_series(history, f"loss_{modality}"), color=colour, label=f"validation, {NAMES.get(modality, modality)}")
+        losses.plot(
+            *_series(history, f"loss_{modality}"), color=colour, label=f"validation, {NAMES.get(modality, modality)}"
+        )
         aucs.plot(*_series(history, f"auc_{modality}"), color=colour, label=NAMES.get(modality, modality))
     losses.set(xlabel="epoch", ylabel="binary cross-entropy", ylim=(0, None))
     aucs.set(xlabel="epoch", ylabel="validation AUC", ylim=(0, 1.02))

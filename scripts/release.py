@@ -109,8 +109,14 @@ def halve(model_file: str, output: str) -> str:
     if not all(bool(torch.isfinite(value).all()) for value in halved.values()):
         raise InputError("weights over 65504", expected="half-precision range", remedy="Ship float32.", file=model_file)
     save(halved, output)
-    write_origin(output, {**{k: v for k, v in said.items() if k not in ("model", "sha256")}, "half_precision_weights": True})
-    error = max(float((halved[name].float() - value).abs().max() / value.abs().max()) for name, value in state.items() if _is_weight(name, value))
+    write_origin(
+        output, {**{k: v for k, v in said.items() if k not in ("model", "sha256")}, "half_precision_weights": True}
+    )
+    error = max(
+        float((halved[name].float() - value).abs().max() / value.abs().max())
+        for name, value in state.items()
+        if _is_weight(name, value)
+    )
     sizes = [Path(file).stat().st_size / 2**20 for file in (model_file, output)]
     return f"{sizes[0]:.1f} MiB -> {sizes[1]:.1f} MiB, largest rounding {error:.1e} of a tensor's largest weight"
 

@@ -19,10 +19,11 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from monai.utils import evenly_divisible_all_gather
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from scripts.checkpoint import save, write_atomically
 from scripts.dataset import StudyDataset, mix
@@ -41,6 +42,18 @@ def rank() -> int:
 def world_size() -> int:
     """The number of distributed processes; 1 where there is one alone."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def data_parallel(network: ETSCNet, device: torch.device) -> DistributedDataParallel:
+    """The network for several processes: gradients averaged, and on GPUs batch norm over the whole batch of all of them.
+
+    On GPUs the synchronised layers take their places inside `network`; the weights' names stay.
+    """
+    if device.type == "cuda":
+        for name, branch in network.branches.items():
+            network.branches[name] = nn.SyncBatchNorm.convert_sync_batchnorm(branch)
+        return DistributedDataParallel(network, device_ids=[device.index])
+    return DistributedDataParallel(network)
 
 
 class EpochSeed:
@@ -100,15 +113,26 @@ class BestBranches:
         self._outputs += [(item["pred"].cpu(), item["label"].cpu()) for item in engine.state.output]
 
     def _select(self, engine: Engine) -> None:
-        logits = evenly_divisible_all_gather(torch.stack([torch.as_tensor(pred) for pred, _ in self._outputs]))  # (N, M)
-        self.labels = evenly_divisible_all_gather(torch.stack([torch.as_tensor(label) for _, label in self._outputs]))[:, 0]
+        logits = evenly_divisible_all_gather(
+            torch.stack([torch.as_tensor(pred) for pred, _ in self._outputs]), concat=True
+        )  # (N, M)
+        labels = torch.stack([torch.as_tensor(label) for _, label in self._outputs])
+        self.labels = evenly_divisible_all_gather(labels, concat=True)[:, 0]
         for column, modality in enumerate(self.network.modalities):
             figures = _figures(logits[:, column], self.labels)
             for name, value in figures.items():
                 self.latest[f"{name}_{modality}"] = engine.state.metrics[f"{name}_{modality}"] = value
             if self._improves(modality, figures):
-                branch = {name: value.detach().cpu().clone() for name, value in self.network.branches[modality].state_dict().items()}
-                self.best[modality] = {"epoch": self.epoch, **figures, "state": branch, "logits": logits[:, column].clone()}
+                branch = {
+                    name: value.detach().cpu().clone()
+                    for name, value in self.network.branches[modality].state_dict().items()
+                }
+                self.best[modality] = {
+                    "epoch": self.epoch,
+                    **figures,
+                    "state": branch,
+                    "logits": logits[:, column].clone(),
+                }
 
     def _improves(self, modality: str, figures: Mapping[str, float]) -> bool:
         best = self.best.get(modality)
@@ -176,7 +200,9 @@ class ResumableTraining:
     def _save(self, engine: Engine) -> None:
         seconds = round(time.perf_counter() - self._started, 2)
         loss = sum(self._losses) / len(self._losses)
-        self.history.append({"epoch": engine.state.epoch, "train_loss": loss, **self.branches.latest, "seconds": seconds})
+        self.history.append(
+            {"epoch": engine.state.epoch, "train_loss": loss, **self.branches.latest, "seconds": seconds}
+        )
         if rank() != 0:
             return
         state = {
@@ -196,7 +222,9 @@ class ResumableTraining:
 
     def _load(self, trainer: SupervisedTrainer) -> None:
         state = torch.load(self.path, map_location="cpu", weights_only=True)
-        different = sorted(key for key in {*state["settings"], *self.settings} if state["settings"].get(key) != self.settings.get(key))
+        different = sorted(
+            key for key in {*state["settings"], *self.settings} if state["settings"].get(key) != self.settings.get(key)
+        )
         if different:
             raise InputError(
                 "the training here was begun with other settings: "
@@ -210,8 +238,9 @@ class ResumableTraining:
         self.branches.load_state_dict(state["branches"])
         self.history = list(state["history"])
         trainer.state.epoch, trainer.state.iteration = state["epoch"], state["iteration"]
-        if getattr(trainer, "scaler", None) and state["scaler"]:
-            trainer.scaler.load_state_dict(state["scaler"])
+        scaler = getattr(trainer, "scaler", None)
+        if scaler and state["scaler"]:
+            scaler.load_state_dict(state["scaler"])
 
 
 class Progress:

@@ -6,9 +6,7 @@ reading, a modality holds a MetaTensor (1, x, y, z) with its affine (voxel -> RA
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -18,15 +16,17 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import EnsureChannelFirst, LoadImage, MapTransform, Orientation, Transform
+from monai.transforms import MapTransform, Orientation, Transform
 
 from scripts.errors import InputError
 from scripts.network import ETSCNet
+from scripts.nifti import read_nifti
 
 Case = Mapping[Hashable, Any]
 VOXEL_MM = (0.2, 12.0)  # edges of a clinical head protocol's voxel, gap included
 EXTENT_MM = (60.0, 400.0)  # a field of view that holds a child's or an adult's brain, and no more than a head coil sees
 CENTRE_DISTANCE_MM = 40.0  # between the fields of view of two series of one session
+MIN_SQUARENESS = 0.7  # a voxel's volume by the product of its edges: 1 at right angles, less where axes are slanted
 BRAIN_ML = (250.0, 2200.0)  # from a newborn's brain to the largest adult's
 
 
@@ -34,53 +34,26 @@ class LoadStudyd(MapTransform):
     """Read every modality's NIfTI file to a MetaTensor (1, x, y, z) float32, slope and intercept applied.
 
     Raises:
-        InputError: a modality is missing, its file doesn't exist, is no NIfTI, is cut short or damaged, or equals another's.
+        InputError: a modality is missing, its file doesn't exist or equals another's, or `read_nifti` refuses it.
     """
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        super().__init__(keys)
-        self.read = LoadImage(reader="NibabelReader", image_only=True, dtype=np.float32)
-        self.channel_first = EnsureChannelFirst(channel_dim="no_channel")
 
     def __call__(self, data: Case) -> dict[Hashable, Any]:
         case = dict(data)
         paths = {str(key): _existing_file(case, str(key)) for key in self.keys}
         _refuse_identical(str(case["case"]), paths)
-        for key, path in paths.items():
-            case[key] = self._load(str(case["case"]), path)
-        return case
-
-    def _load(self, name: str, path: Path) -> MetaTensor:
-        expected, remedy = "a complete 3-D NIfTI file (.nii or .nii.gz)", "Export or convert the series again."
-        try:
-            shape = nib.load(path).shape  # the header alone: no data is read from an image that is refused
-            if len(shape) != 3 or min(shape) < 2:
-                raise InputError(
-                    f"the image has the shape {tuple(shape)}",
-                    expected="three axes of two or more voxels",
-                    remedy="Give one volume of one series.",
-                    case=name,
-                    file=path,
-                )
-            image: MetaTensor = self.channel_first(self.read(path))
-        except (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, gzip.BadGzipFile) as error:
-            raise InputError(f"not NIfTI ({error})", expected=expected, remedy=remedy, case=name, file=path) from error
-        except (EOFError, zlib.error, OSError) as error:
-            raise InputError(f"cut short or damaged ({error})", expected=expected, remedy=remedy, case=name, file=path) from error
-        return image
+        return {**case, **{key: read_nifti(path, case=str(case["case"])) for key, path in paths.items()}}
 
 
-def _existing_file(case: Case, modality: str) -> Path:
-    path = case.get(modality)
-    if not path or not Path(path).is_file():
-        raise InputError(
-            f"no {modality} image",
-            expected="one file a modality",
-            remedy=f"Give the {modality} file, or leave the case out.",
-            case=str(case["case"]),
-            file=path,
-        )
-    return Path(path)
+def _existing_file(case: Case, key: str) -> Path:
+    path = case.get(key)
+    if path and Path(path).is_file():
+        return Path(path)
+    if path and Path(path).exists():
+        found = f"the {key} path is a folder"
+    else:
+        found = f"there is no {key} file" if path else f"no {key} file is given"
+    remedy = f"Give the {key} file, or leave the case out."
+    raise InputError(found, expected="a NIfTI file", remedy=remedy, case=str(case["case"]), file=path)
 
 
 def _refuse_identical(name: str, paths: Mapping[str, Path]) -> None:
@@ -134,17 +107,21 @@ def _check_values(data: Case, key: str) -> None:
     low, high = float(values.min()), float(values.max())
     if low == high or high <= 0:
         remedy = "Check the export: the image holds nothing."
-        raise _fault(data, key, f"all intensities lie between {low:g} and {high:g}", "an image with a positive signal", remedy)
+        raise _fault(
+            data, key, f"all intensities lie between {low:g} and {high:g}", "an image with a positive signal", remedy
+        )
 
 
 def _check_geometry(data: Case, key: str) -> None:
     affine = data[key].affine.numpy().astype(float)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
+    edges = np.prod(spacing)
+    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > MIN_SQUARENESS * edges > 0:
         remedy = "Convert the series again; its position in the scanner is lost."
-        raise _fault(data, key, f"the affine {affine[:3].tolist()} is no position in space", "an invertible affine", remedy)
+        found = f"the affine {affine[:3].tolist()} is no position in space"
+        raise _fault(data, key, found, "finite axes at right angles", remedy)
     extent = spacing * data[key].shape[1:]
-    unit = "The header's unit must be millimetres; is this a head?"
+    unit = "Check that this is a head, and that the header's unit is millimetres."
     if spacing.min() < VOXEL_MM[0] or spacing.max() > VOXEL_MM[1]:
         found = f"voxels of {_by(spacing)} mm"
         raise _fault(data, key, found, f"edges between {VOXEL_MM[0]} and {VOXEL_MM[1]} mm", unit)
@@ -171,7 +148,7 @@ def _centre(image: MetaTensor) -> np.ndarray:
 
 
 def _by(edges: np.ndarray) -> str:
-    return " x ".join(f"{edge:.3g}" for edge in edges)
+    return " x ".join(f"{edge:.4g}" for edge in edges)
 
 
 class BrainExtractiond(MapTransform):
@@ -183,8 +160,7 @@ class BrainExtractiond(MapTransform):
     A case overrides the method by an entry "brain_extraction" of its own.
 
     Raises:
-        ValueError: an unknown method.
-        InputError: no mask, a mask on another grid, or a brain of no human size.
+        InputError: an unknown method, no mask, a mask on another grid, or a brain of no human size.
     """
 
     METHODS = ("none", "mask")
@@ -192,30 +168,33 @@ class BrainExtractiond(MapTransform):
     def __init__(self, keys: Sequence[str], method: str) -> None:
         super().__init__(keys)
         self.method = self._known(method)
-        self.read_mask = LoadStudyd(keys)
 
     def __call__(self, data: Case) -> dict[Hashable, Any]:
         case = dict(data)
-        method = self._known(str(case.get("brain_extraction") or self.method))
+        method = self._known(str(case.get("brain_extraction") or self.method), case=str(case["case"]))
         for key in map(str, self.keys):
             if method == "mask":
                 case[key] = case[key] * self._mask(case, key)
             _check_volume(case, key, method)
         return case
 
-    def _known(self, method: str) -> str:
+    def _known(self, method: str, *, case: str | None = None) -> str:
         if method not in self.METHODS:
-            raise ValueError(f"brain_extraction must be one of {', '.join(self.METHODS)}, not {method!r}.")
+            expected = f"one of {', '.join(self.METHODS)}"
+            raise InputError(f"brain_extraction is {method!r}", expected=expected, remedy="Correct it.", case=case)
         return method
 
     def _mask(self, case: Case, key: str) -> torch.Tensor:
         image, name = case[key], f"{key}_mask"
-        mask = self.read_mask._load(str(case["case"]), _existing_file(case, name))
-        mask = Orientation(axcodes="".join(nib.aff2axcodes(image.affine.numpy())), labels=None)(mask)
+        mask = read_nifti(_existing_file(case, name), case=str(case["case"]))
+        _check_geometry({**case, name: mask}, name)
+        mask = Orientation(axcodes="".join(nib.aff2axcodes(image.affine.numpy())), labels=None)(mask)  # type: ignore[assignment]
         if mask.shape != image.shape or not np.allclose(mask.affine, image.affine, atol=1e-2):
             found = f"its grid is {tuple(mask.shape[1:])} with affine {mask.affine[:3].tolist()}"
             expected = f"the image's, {tuple(image.shape[1:])} with affine {image.affine[:3].tolist()}"
-            raise _fault({**case, name: mask}, name, found, expected, "Resample the mask to its image (nearest neighbour).")
+            raise _fault(
+                {**case, name: mask}, name, found, expected, "Resample the mask to its image (nearest neighbour)."
+            )
         return (mask.as_tensor() > 0).to(torch.float32)
 
 
@@ -224,7 +203,9 @@ def _check_volume(case: Case, key: str, method: str) -> None:
     voxel_ml = abs(float(np.linalg.det(image.affine.numpy()[:3, :3]))) / 1000
     volume = float((image.as_tensor() > 0).sum()) * voxel_ml
     if not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
-        remedy = "Check the mask." if method == "mask" else 'Extract the brain, or give masks and --brain_extraction "mask".'
+        remedy = (
+            "Check the mask." if method == "mask" else 'Extract the brain, or give masks and --brain_extraction "mask".'
+        )
         expected = f"between {BRAIN_ML[0]:g} and {BRAIN_ML[1]:g} ml"
         raise _fault(case, key, f"the brain-extracted image fills {volume:.0f} ml", expected, remedy)
 

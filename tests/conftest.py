@@ -1,0 +1,100 @@
+"""Small seeded studies on disk, the real MRI beside the checkout, and the bundle's commands in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BUNDLE = ROOT / "bundle"
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder with real MRI that lies beside the checkout (or ETSCNET_SHARED)."""
+    folder = Path(os.environ.get("ETSCNET_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip("the real MRI lies beside the authors' checkouts alone; set ETSCNET_SHARED to a copy")
+    return folder
+
+
+def brain_image(seed: int, *, bright: float = 0.0, shape: tuple[int, int, int] = (48, 56, 20)) -> nib.Nifti1Image:
+    """A brain-extracted ellipsoid of about 1000 ml, voxels 3.5 x 3.5 x 7 mm, textured; `bright` adds a large bright lesion."""
+    rng = np.random.default_rng(seed)
+    axes = [np.linspace(-1.25, 1.25, edge) for edge in shape]
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    values = 300 + 60 * rng.standard_normal(shape) + 100 * np.sin(5 * x + rng.uniform(0, 6)) * np.cos(4 * y)
+    lesion = np.sqrt((x - rng.uniform(-0.4, 0.4)) ** 2 + (y - rng.uniform(-0.4, 0.4)) ** 2 + z**2) < 0.4
+    values = np.where(lesion, values + 500 * bright, values)
+    data = np.where(radius < 1, np.clip(values, 20, 3000), 0).astype(np.uint16)
+    affine = np.diag([-3.5, -3.5, 7.0, 1.0])
+    affine[:3, 3] = [84, 98, -70]
+    return nib.Nifti1Image(data, affine)
+
+
+def write_study(folder: Path, subject: str, *, seed: int, bright: float = 0.0) -> dict[str, str]:
+    """FLAIR and T2w of one subject, BIDS-named, on different grids."""
+    anat = folder / subject / "anat"
+    anat.mkdir(parents=True, exist_ok=True)
+    shapes = {"flair": (48, 56, 20), "t2w": (52, 60, 20)}
+    paths = {}
+    for number, (modality, shape) in enumerate(shapes.items()):
+        path = anat / f"{subject}_{'FLAIR' if modality == 'flair' else 'T2w'}.nii.gz"
+        nib.save(brain_image(10 * seed + number, bright=bright, shape=shape), path)
+        paths[modality] = str(path)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BIDS folder of 20 brain-extracted subjects whose outcome shows: an uncontrolled child has a bright lesion."""
+    folder = tmp_path_factory.mktemp("cohort")
+    rows = ["participant_id\toutcome"]
+    for number in range(20):
+        controlled = number % 2 == 0
+        subject = f"sub-{number:02d}"
+        write_study(folder, subject, seed=number, bright=0.0 if controlled else 1.0)
+        rows.append(f"{subject}\t{'controlled' if controlled else 'uncontrolled'}")
+    (folder / "participants.tsv").write_text("\n".join(rows) + "\n")
+    description = {"Name": "tiny test cohort", "BIDSVersion": "1.10.0", "Synthetic": True}
+    (folder / "dataset_description.json").write_text(json.dumps(description))
+    return folder
+
+
+SMALL = {"spatial_size": "[64,64,32]", "epochs": "2", "batch_size": "4", "fractions": "[0.6,0.2,0.2]"}
+
+
+@pytest.fixture(scope="session")
+def run_bundle() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python -m monai.bundle run RUN_ID` with configs of the checkout's bundle, in a process of its own."""
+
+    def run(
+        run_id: str, *configs: str, check: bool = True, cwd: Path | None = None, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        files = [str(BUNDLE / "configs" / name) for name in configs]
+        command = [
+            sys.executable,
+            "-m",
+            "monai.bundle",
+            "run",
+            run_id,
+            "--config_file",
+            files[0] if len(files) == 1 else str(files),
+        ]
+        for name, value in {"bundle_root": BUNDLE, **options}.items():
+            command += [f"--{name}", str(value)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd or ROOT, timeout=600)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    return run

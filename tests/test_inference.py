@@ -1,0 +1,150 @@
+"""`run inference` on real MRI: a pair in, a score out, whatever the file's axis order, type and container."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+AXES = {"LAS": np.float32, "RAS": np.uint16, "PSR": np.float32}
+
+
+def real_cases(mri: Path) -> list[dict[str, Any]]:
+    """The five real pairs: brain-extracted ones as they are, those with a skull by their mask."""
+    cases: list[dict[str, Any]] = []
+    for subject in ("sub-long01", "sub-long04", "sub-long12"):
+        stem, masks = f"{subject}_ses-1", mri / "derivatives" / "openms" / subject / "ses-1" / "anat"
+        images = mri / subject / "ses-1" / "anat"
+        case = {"case": stem, "brain_extraction": "mask"}
+        for key, suffix in (("flair", "FLAIR"), ("t2w", "T2w")):
+            case[key] = str(images / f"{stem}_{suffix}.nii.gz")
+            case[f"{key}_mask"] = str(masks / f"{stem}_space-{suffix}_desc-brain_mask.nii.gz")
+        cases.append(case)
+    for subject in ("sub-mni07", "sub-mni19"):
+        anat = mri / subject / "anat"
+        pair = {"flair": str(anat / f"{subject}_FLAIR.nii.gz"), "t2w": str(anat / f"{subject}_T2w.nii.gz")}
+        cases.append({"case": subject, "brain_extraction": "none", **pair})
+    return cases
+
+
+def stored_otherwise(source: str, target: Path, axes: str, dtype: type) -> str:
+    """The same image in another axis order, type and container; whole numbers with slope and intercept where not float."""
+    image = nib.load(source)
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt(tuple(axes))
+    )
+    turned = image.as_reoriented(turn)
+    data = turned.get_fdata(dtype=np.float64)
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    nib.save(
+        nib.Nifti1Image(data, turned.affine, header), target
+    )  # nibabel finds slope and intercept for whole numbers
+    return str(target)
+
+
+def scores(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+
+@pytest.fixture(scope="module")
+def results(shared_dir: Path, run_bundle: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """One run over the real pairs, and over one of each kind stored otherwise."""
+    folder = tmp_path_factory.mktemp("real")
+    cases = real_cases(shared_dir / "mri")
+    for case in (cases[0], cases[-1]):
+        for number, (axes, dtype) in enumerate(AXES.items()):
+            other = {**case, "case": f"{case['case']}_{axes}"}
+            for key in ("flair", "t2w"):
+                suffix = ".nii" if number % 2 else ".nii.gz"
+                other[key] = stored_otherwise(case[key], folder / f"{other['case']}_{key}{suffix}", axes, dtype)
+            cases.append(other)
+    (folder / "studies.json").write_text(json.dumps(cases))
+    run_bundle(
+        "inference", "inference.json", datalist=folder / "studies.json", output_dir=folder / "out", pictures=False
+    )
+    return scores(folder / "out")
+
+
+def test_real_pairs_get_finite_scores(results: dict[str, dict[str, Any]]) -> None:
+    assert len(results) == 5 + 2 * len(AXES)
+    for result in results.values():
+        values = [result["score"], *result["branch_scores"].values()]
+        assert all(0 < value < 1 for value in values)
+        assert result["seconds"].keys() == {"load", "preprocess", "network"}
+        assert result["warnings"][0] == "Research only, not for diagnosis."
+        assert "synthetic" in result["warnings"][1]
+    assert len({result["score"] for result in results.values()}) >= 5, "different children, different scores"
+
+
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("case", ["sub-long01_ses-1", "sub-mni19"])
+def test_a_score_does_not_depend_on_how_the_image_is_stored(
+    results: dict[str, dict[str, Any]], case: str, axes: str
+) -> None:
+    assert results[f"{case}_{axes}"]["score"] == pytest.approx(results[case]["score"], abs=1e-4)
+
+
+def test_one_pair_named_on_the_command_line(shared_dir: Path, run_bundle: Run, tmp_path: Path) -> None:
+    case = real_cases(shared_dir / "mri")[0]
+    options = {key: case[key] for key in ("flair", "t2w", "flair_mask", "t2w_mask")}
+    run_bundle(
+        "inference", "inference.json", cwd=tmp_path, output_dir=tmp_path / "out", brain_extraction="mask", **options
+    )
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "predictions.csv",
+        "failures.csv",
+        "sub-long01_ses-1.json",
+        "sub-long01_ses-1.png",
+    }
+    (row,) = csv.DictReader((tmp_path / "out" / "predictions.csv").open())
+    result = scores(tmp_path / "out")["sub-long01_ses-1"]
+    assert row["case"] == "sub-long01_ses-1"
+    assert float(row["score"]) == result["score"]
+    assert row["decision"] == ("controlled" if result["score"] >= result["threshold"] else "uncontrolled")
+    weights = result["fusion_weights"]
+    fused = sum(weights[name] * score for name, score in result["branch_scores"].items())
+    assert result["score"] == pytest.approx(fused, abs=2e-6)  # rounded to 6 digits
+
+
+def test_an_image_with_its_skull_is_refused_where_none_is_extracted(
+    shared_dir: Path, run_bundle: Run, tmp_path: Path
+) -> None:
+    failed = run_bundle(
+        "inference", "inference.json", check=False, dataset_dir=shared_dir / "mri", output_dir=tmp_path, pictures=False
+    )
+    assert failed.returncode == 1
+    assert "3 of 5 studies failed" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    reasons = {row["case"]: row["reason"] for row in csv.DictReader((tmp_path / "failures.csv").open())}
+    assert reasons.keys() == {"sub-long01_ses-1", "sub-long04_ses-1", "sub-long12_ses-1"}
+    assert all("the brain-extracted image fills" in reason for reason in reasons.values())
+    assert {row["case"] for row in csv.DictReader((tmp_path / "predictions.csv").open())} == {"sub-mni07", "sub-mni19"}
+
+
+def test_evaluation_of_a_bids_cohort(cohort: Path, run_bundle: Run, tmp_path: Path) -> None:
+    run_bundle(
+        "evaluating", "train.json", "evaluate.json", dataset_dir=cohort, output_dir=tmp_path, fractions="[0.4,0.2,0.4]",
+        spatial_size=shipped_size(),
+    )  # fmt: skip
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
+    assert metrics.keys() >= {"fused", "flair", "t2w"}
+    assert metrics["fused"]["n"] == len(rows) == 8
+    assert metrics["fused"].keys() >= {"auc", "acc", "sensitivity", "specificity", "balanced_accuracy", "intervals"}
+    pairs = [(float(a["score"]), float(b["score"])) for a in rows for b in rows if a["label"] > b["label"]]
+    assert metrics["fused"]["auc"] == pytest.approx(sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs))
+    assert (tmp_path / "roc.png").stat().st_size > 10_000
+
+
+def shipped_size() -> str:
+    model = Path(__file__).parents[1] / "bundle" / "models" / "model.json"
+    return json.dumps(json.loads(model.read_text())["spatial_size"])

@@ -1,0 +1,188 @@
+"""Training from JSON: a killed run goes on to the same weights, two ranks equal one, the best epoch of each branch is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import Tensor, nn
+
+from scripts.network import ETSCNet
+from scripts.training import BestBranches, best_network
+from tests.conftest import BUNDLE, ROOT, SMALL
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Scale(nn.Module):
+    """One weight, so that a branch's state is a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.scale * image.mean(dim=(2, 3, 4))
+
+
+def validate(branches: BestBranches, epoch: int, logits: list[list[float]], labels: list[int]) -> None:
+    """One validation whose outputs are given; the branches' weight is the epoch's number."""
+    for branch in branches.network.branches.values():
+        nn.init.constant_(branch.scale, float(epoch))
+    branches.epoch = epoch
+    outputs = [
+        [{"pred": torch.tensor(row), "label": torch.tensor([float(label)])}]
+        for row, label in zip(logits, labels, strict=True)
+    ]
+    engine = Engine(lambda engine, batch: batch)
+    branches.attach(engine)
+    engine.run(outputs)
+
+
+def test_every_branch_keeps_its_own_best_epoch_and_ties_go_to_the_lower_loss() -> None:
+    network = ETSCNet(["flair", "t2w"], Scale)
+    branches = BestBranches(network)
+    labels = [0, 0, 1, 1]
+    validate(branches, 1, [[-1, 1], [-1, 1], [1, -1], [1, -1]], labels)  # flair AUC 1, t2w AUC 0
+    validate(branches, 2, [[-1, -1], [1, 1], [-1, 1], [1, 1]], labels)  # flair falls, t2w AUC 0.75
+    validate(branches, 3, [[-3, -1], [-3, 1], [3, 3], [3, 0]], labels)  # flair AUC 1 again, lower loss; t2w AUC 0.75
+    validate(branches, 4, [[-2, -1], [-2, 5], [2, 3], [2, 0]], labels)  # flair AUC 1, higher loss than 3; t2w falls
+    assert branches.best["flair"]["epoch"] == 3
+    assert branches.best["t2w"]["epoch"] == 3
+    best = best_network(network, branches)
+    assert [float(branch.scale) for branch in best.branches.values()] == [3.0, 3.0]
+    assert branches.best["t2w"]["logits"].tolist() == [-1, 1, 3, 0]
+    assert branches.labels.tolist() == labels
+    assert float(network.branches["flair"].scale) == 4.0, "the network in training stays as it is"
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(folder / "model.pt", weights_only=True)
+    return state
+
+
+@pytest.fixture(scope="module")
+def trained(cohort: Path, run_bundle: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of three epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    run_bundle("training", "train.json", dataset_dir=cohort, output_dir=folder, **{**SMALL, "epochs": 3})
+    return folder
+
+
+def test_a_training_leaves_weights_origin_log_and_pictures(trained: Path) -> None:
+    network = ETSCNet(["flair", "t2w"])
+    network.load_state_dict(weights(trained))
+    origin = json.loads((trained / "model.json").read_text())
+    assert network.spatial_size.tolist() == origin["spatial_size"] == json.loads(SMALL["spatial_size"])
+    assert network.fusion_weights.tolist() == pytest.approx(origin["fusion"]["weights"])
+    assert float(network.fusion_weights.sum()) == pytest.approx(1)
+    assert float(network.threshold) == pytest.approx(origin["threshold"]["threshold"])
+    assert origin["data"]["synthetic"] is True
+    assert origin["data"]["cases"] == {"training": 12, "validation": 4, "testing": 4}
+    rows = (trained / "training.csv").read_text().splitlines()
+    assert rows[0] == "epoch,train_loss,auc_flair,loss_flair,auc_t2w,loss_t2w,seconds"
+    assert len(rows) == 4
+    assert (trained / "training.png").stat().st_size > 10_000
+    assert list((trained / "tensorboard").glob("events.*"))
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(
+    trained: Path, cohort: Path, run_bundle: Run, tmp_path: Path
+) -> None:
+    options = {"bundle_root": BUNDLE, "dataset_dir": cohort, "output_dir": tmp_path, **SMALL, "epochs": 3}
+    config = str(BUNDLE / "configs" / "train.json")
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", config]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "checkpoint.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)  # into the second epoch
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "model.pt").exists()
+    run_bundle("training", "train.json", **{name: value for name, value in options.items() if name != "bundle_root"})
+    ours, theirs = weights(tmp_path), weights(trained)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours), "bit by bit"
+
+
+def test_a_run_with_other_settings_does_not_go_on_from_the_checkpoint(
+    trained: Path, cohort: Path, run_bundle: Run
+) -> None:
+    options = {**SMALL, "epochs": 4, "learning_rate": 0.01}
+    failed = run_bundle("training", "train.json", check=False, dataset_dir=cohort, output_dir=trained, **options)
+    assert failed.returncode != 0
+    assert "begun with other settings: learning_rate 0.001; expected learning_rate 0.01" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_two_ranks_train_to_what_one_rank_trains_to(cohort: Path, run_bundle: Run, tmp_path: Path) -> None:
+    # Instance norm: batch norm over all ranks exists on GPUs alone. The order of float32 sums differs, and Adam's first steps
+    # are of the learning rate's size whatever the gradient, so a gradient near zero moves a weight by up to 2e-3 a step.
+    backbone = {
+        "_target_": "monai.networks.nets.resnet18",
+        "_mode_": "callable",
+        "spatial_dims": 3,
+        "n_input_channels": 1,
+        "num_classes": 1,
+        "widen_factor": 0.125,
+        "norm": "instance",
+    }
+    overlay = tmp_path / "small.json"
+    overlay.write_text(json.dumps({"backbone": backbone}))
+    options = {**SMALL, "spatial_size": "[32,32,32]", "epochs": 2, "dataset_dir": cohort, "learning_rate": 1e-4}
+    run_bundle("training", "train.json", str(overlay), output_dir=tmp_path / "one", **options)
+    files = [str(BUNDLE / "configs" / name) for name in ("train.json", "multi_gpu_train.json")] + [str(overlay)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "monai.bundle",
+    ]
+    command += ["run", "training", "--config_file", str(files), "--bundle_root", str(BUNDLE)]
+    command += ["--backend", "gloo", "--device", "$torch.device('cpu')", "--output_dir", str(tmp_path / "two")]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = history(tmp_path / "one"), history(tmp_path / "two")
+    for ours, theirs in zip(one, two, strict=True):
+        for name in ("train_loss", "loss_flair", "loss_t2w"):
+            assert ours[name] == pytest.approx(theirs[name], abs=2e-4), name
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    lines = [line.split(",") for line in (folder / "training.csv").read_text().splitlines()]
+    return [dict(zip(lines[0], map(float, row), strict=True)) for row in lines[1:]]
+
+
+def test_one_modality_trains_alone(cohort: Path, run_bundle: Run, tmp_path: Path) -> None:
+    run_bundle(
+        "training",
+        "train.json",
+        dataset_dir=cohort,
+        output_dir=tmp_path,
+        modalities="['t2w']",
+        **{**SMALL, "epochs": 1},
+    )
+    assert {name.split(".")[1] for name in weights(tmp_path) if name.startswith("branches.")} == {"t2w"}
+    assert json.loads((tmp_path / "model.json").read_text())["fusion"]["weights"] == [1.0]
