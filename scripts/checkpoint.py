@@ -114,6 +114,20 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return dict(state)
 
 
+def trained_size(path: str | Path, otherwise: Sequence[int]) -> list[int]:
+    """The grid that the weights were trained on, which is the grid that their images must be prepared on.
+
+    Args:
+        path: `model.pt`.
+        otherwise: for weights that don't say.
+
+    Raises:
+        InputError: as `read_weights`.
+    """
+    size = read_weights(path).get("spatial_size", torch.zeros(3)).tolist()
+    return [int(edge) for edge in size] if any(size) else list(otherwise)
+
+
 def provenance(path: str | Path) -> dict[str, Any]:
     """What `model.json` says of the weights; empty where there is none or it speaks of another file."""
     sidecar = Path(path).with_suffix(".json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow, ReferenceResolver
@@ -33,14 +33,16 @@ READ_BY_MONAI = {
 
 
 def start() -> None:
-    """The first step of "initialize": check the running configuration's ids, and let a fault in the input end the program with
+    """The first step of "initialize": check the running configuration's ids and image size, and let a fault in the input end the program with
     its message in place of a traceback.
 
     Raises:
-        InputError: an id that nothing reads.
+        InputError: an id that nothing reads, or an image size that the networks can't take.
     """
     sys.excepthook = say_plainly
-    check_ids(_running_parser())
+    parser = _running_parser()
+    check_ids(parser)
+    check_size(parser.get_parsed_content("spatial_size"))
 
 
 def check_ids(parser: ConfigParser) -> None:
@@ -50,11 +52,14 @@ def check_ids(parser: ConfigParser) -> None:
         parser: of the configuration with its overrides.
 
     Raises:
-        InputError: an id that neither MONAI nor any "@" in the configuration refers to.
+        InputError: an id of a plain value that neither MONAI nor any "@" in the configuration refers to.
     """
     read = {ReferenceResolver.normalize_id(ref) for ref in _references(parser.get())} | READ_BY_MONAI
     ids = list(_ids(parser.get()))
     for name in ids:
+        value = parser[name]
+        if isinstance(value, dict) and "_target_" in value:
+            continue  # an overlay may leave a component of what it is laid over without use
         if not any(_covers(ref, name) or _covers(name, ref) for ref in read):
             close = difflib.get_close_matches(name, [other for other in ids if other != name], n=1)
             raise InputError(
@@ -62,6 +67,20 @@ def check_ids(parser: ConfigParser) -> None:
                 expected="an id of the configuration" + (f", such as {close[0]!r}" if close else ""),
                 remedy=f"Correct or remove --{name.replace('::', '#')}.",
             )
+
+
+def check_size(spatial_size: Sequence[int]) -> None:
+    """The networks halve the image five times.
+
+    Raises:
+        InputError: not three multiples of 32.
+    """
+    if len(spatial_size) != 3 or any(not isinstance(edge, int) or edge < 32 or edge % 32 for edge in spatial_size):
+        raise InputError(
+            f"spatial_size is {list(spatial_size)}",
+            expected="three multiples of 32, such as [256,256,128]",
+            remedy='Correct --spatial_size "[x,y,z]".',
+        )
 
 
 def _running_parser() -> ConfigParser:
@@ -80,10 +99,8 @@ def _running_parser() -> ConfigParser:
 def _ids(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Every id that is a plain entry: top level, and entries of dictionaries that make no component."""
     for key, value in config.items():
-        component = isinstance(value, dict) and "_target_" in value
-        if not (component and prefix):  # an overlay may leave a part of what it is laid over without use
-            yield f"{prefix}{key}"
-        if isinstance(value, dict) and not component and key != "_meta_":
+        yield f"{prefix}{key}"
+        if isinstance(value, dict) and "_target_" not in value and key != "_meta_":
             yield from _ids(value, f"{prefix}{key}::")
 
 

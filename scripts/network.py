@@ -22,7 +22,10 @@ from scripts.depthwise import DepthwiseConv3d
 
 def efficientnet3d_b0() -> nn.Module:
     """The paper's branch: one input channel, one logit, 4,689,661 parameters."""
-    return EfficientNetBN("efficientnet-b0", pretrained=False, spatial_dims=3, in_channels=1, num_classes=1)
+    network = EfficientNetBN("efficientnet-b0", pretrained=False, spatial_dims=3, in_channels=1, num_classes=1)
+    # MONAI draws the last layer from +-1 / sqrt(outputs), meant for 1000 classes: with one output the first logits are near 20.
+    network._fc.reset_parameters()
+    return network
 
 
 class ETSCNet(nn.Module):

@@ -44,11 +44,12 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def data_parallel(network: ETSCNet, device: torch.device) -> DistributedDataParallel:
+def data_parallel(network: ETSCNet, device: torch.device | str) -> DistributedDataParallel:
     """The network for several processes: gradients averaged, and on GPUs batch norm over the whole batch of all of them.
 
     On GPUs the synchronised layers take their places inside `network`; the weights' names stay.
     """
+    device = torch.device(device)
     if device.type == "cuda":
         for name, branch in network.branches.items():
             network.branches[name] = nn.SyncBatchNorm.convert_sync_batchnorm(branch)

@@ -20,7 +20,7 @@ from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 
-from scripts.checkpoint import load_model, provenance
+from scripts.checkpoint import load_model, provenance, save
 from scripts.network import ETSCNet
 from tests.conftest import BUNDLE, SMALL
 
@@ -145,7 +145,6 @@ def test_the_properties_are_those_that_monai_defines(run_id: str, cohort: Path, 
         bundle_root=str(BUNDLE),
         dataset_dir=str(cohort),
         output_dir=str(tmp_path),
-        spatial_size=shipped_size(),
         fractions=[0.6, 0.2, 0.2],
     )
     assert workflow.check_properties() == []
@@ -156,9 +155,14 @@ def shipped_size() -> list[int]:
     return size
 
 
-def test_the_inference_prepares_images_of_the_size_that_the_shipped_weights_know() -> None:
-    parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "inference.json"))
-    assert parser["spatial_size"] == shipped_size()
+def test_the_inference_prepares_images_of_the_size_that_the_weights_know(tmp_path: Path) -> None:
+    network = ETSCNet(["flair", "t2w"])
+    network.spatial_size.copy_(torch.tensor([96, 64, 32]))
+    save(network.state_dict(), tmp_path / "model.pt")
+    for weights, size in ((tmp_path / "model.pt", [96, 64, 32]), (BUNDLE / "models" / "model.pt", shipped_size())):
+        parser = ConfigParser(ConfigParser.load_config_file(CONFIGS / "inference.json"))
+        parser.update({"bundle_root": str(BUNDLE), "checkpoint": str(weights)})
+        assert parser.get_parsed_content("spatial_size") == size
 
 
 def test_monai_algo_trains_an_epoch_and_evaluates_it(cohort: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+
+from scripts.checkpoint import save
+from scripts.network import ETSCNet
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 AXES = {"LAS": np.float32, "RAS": np.uint16, "PSR": np.float32}
@@ -133,7 +137,6 @@ def test_an_image_with_its_skull_is_refused_where_none_is_extracted(
 def test_evaluation_of_a_bids_cohort(cohort: Path, run_bundle: Run, tmp_path: Path) -> None:
     run_bundle(
         "evaluating", "train.json", "evaluate.json", dataset_dir=cohort, output_dir=tmp_path, fractions="[0.4,0.2,0.4]",
-        spatial_size=shipped_size(),
     )  # fmt: skip
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
@@ -145,6 +148,9 @@ def test_evaluation_of_a_bids_cohort(cohort: Path, run_bundle: Run, tmp_path: Pa
     assert (tmp_path / "roc.png").stat().st_size > 10_000
 
 
-def shipped_size() -> str:
-    model = Path(__file__).parents[1] / "bundle" / "models" / "model.json"
-    return json.dumps(json.loads(model.read_text())["spatial_size"])
+@pytest.mark.slow
+def test_a_study_at_full_size_stays_under_3200_mb(shared_dir: Path, run_bundle: Run, tmp_path: Path) -> None:
+    save(ETSCNet(["flair", "t2w"]).state_dict(), tmp_path / "model.pt")  # doesn't say its size: 256 x 256 x 128
+    pair = {key: real_cases(shared_dir / "mri")[-1][key] for key in ("flair", "t2w")}
+    run_bundle("inference", "inference.json", checkpoint=tmp_path / "model.pt", output_dir=tmp_path, **pair)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024 < 3200  # of the largest child so far: this one

@@ -22,7 +22,7 @@ from scripts.nifti import read_nifti
 from scripts.transforms import BrainExtractiond, CheckStudyd, FuseScoresd, LoadStudyd
 from tests.conftest import BUNDLE, brain_image, write_study
 
-SHARED_IDS = ("imports", "code_path", "modalities", "spatial_size", "brain_extraction", "backbone", "preprocessing")
+SHARED_IDS = ("imports", "code_path", "modalities", "brain_extraction", "backbone", "preprocessing")
 
 
 def preprocessing(spatial_size: tuple[int, int, int]) -> Compose:
@@ -237,6 +237,8 @@ def test_training_and_inference_declare_the_same_preprocessing() -> None:
         ConfigParser.load_config_file(BUNDLE / "configs" / name) for name in ("train.json", "inference.json")
     )
     assert {name: train[name] for name in SHARED_IDS} == {name: inference[name] for name in SHARED_IDS}
+    size = inference["spatial_size"]  # the weights say it, where they do
+    assert (size["otherwise"] if isinstance(size, dict) else size) == train["spatial_size"]
 
 
 def test_two_runs_with_the_same_preprocessing_share_a_cache() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -189,13 +190,26 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _leave_with_parent() -> None:
+    """End this worker when the process that started it is gone: a killed command leaves no idle workers behind."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _finished(folder: Path, plan: Plan, subjects: int, workers: int) -> Iterator[str]:
     """Names of the subjects as they are done."""
     if workers == 1:
         for index in range(subjects):
             yield make_subject(folder, plan, index)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent) as pool:
         jobs = [pool.submit(make_subject, folder, plan, index) for index in range(subjects)]
         try:
             for job in as_completed(jobs):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,3 +190,13 @@ def test_no_subject_depends_on_the_size_of_the_cohort_and_seeds_differ() -> None
     assert sum(person.uncontrolled for person in people) == 56
     assert people[40].latents == draw_person(plan, 40).latents
     assert people[40].latents != draw_person(Plan("paper", 4, 1.0, None), 40).latents
+
+
+def test_the_command_line_makes_a_cohort_and_shows_its_progress(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scripts", "phantom", "--output_dir", str(tmp_path / "cohort"), "--subjects", "1"]
+    options = ["--preset", "easy", "--seed", "0", "--voxel_mm", "3", "--workers", "1"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run([*command, *options], cwd=root, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == str(tmp_path / "cohort")
+    assert "1/1" in done.stderr
+    assert (tmp_path / "cohort/sub-001/anat/sub-001_FLAIR.nii.gz").is_file()

@@ -1,0 +1,64 @@
+"""The commands in the documents are commands that exist, with options that something reads."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from scripts.__main__ import VERBS
+from scripts.config import check_ids
+from tests.conftest import BUNDLE, ROOT
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", BUNDLE / "docs" / "README.md"]
+
+
+def commands(document: Path) -> list[list[str]]:
+    """The words of every command in the document's `sh` blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", document.read_text(), flags=re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+
+
+def options(words: list[str]) -> dict[str, str]:
+    names = [word[2:] for word in words if word.startswith("--")]
+    return {name: words[words.index(f"--{name}") + 1] for name in names}
+
+
+ALL = [pytest.param(words, id=f"{file.parent.name}/{' '.join(words)[:60]}") for file in DOCUMENTS for words in commands(file)]
+
+
+def test_the_documents_hold_commands() -> None:
+    assert len(ALL) >= 12
+    assert ["make", "demo"] in [parameter.values[0] for parameter in ALL]
+
+
+@pytest.mark.parametrize("words", ALL)
+def test_a_documented_command_exists_with_its_options(words: list[str]) -> None:
+    if words[:3] == ["python", "-m", "monai.bundle"] and words[3] == "run":
+        check_run(words[4], options(words))
+    elif words[:3] == ["python", "-m", "scripts"]:
+        module, function = VERBS[words[3]].split(":")
+        assert options(words).keys() <= inspect.signature(getattr(import_module(module), function)).parameters.keys()
+    elif words[0] == "make":
+        assert set(words[1:]) <= set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    elif words[:3] == ["python", "-m", "monai.bundle"]:
+        assert words[3] in ("verify_metadata", "verify_net_in_out", "ckpt_export", "onnx_export")
+    else:
+        assert words in ([".", ".venv/bin/activate"], ["bash", "benchmarks/synthetic.sh"])
+
+
+def check_run(run_id: str, given: dict[str, str]) -> None:
+    files = ast.literal_eval(given["config_file"]) if given["config_file"].startswith("[") else [given["config_file"]]
+    parser = ConfigParser()
+    parser.read_config([str(ROOT / file) for file in files])
+    parser.update({name: value for name, value in given.items() if name != "config_file"})
+    parser.resolve_macro_and_relative_ids()
+    assert run_id in parser.get()
+    check_ids(parser)
