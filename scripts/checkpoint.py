@@ -98,9 +98,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise InputError("no weights", expected="a file of weights (model.pt)", remedy=remedy, file=path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # torch raises whatever a damaged stream leads to: KeyError, IndexError, AttributeError, ...
+    except Exception as error:  # a damaged stream leads torch to anything: KeyError, IndexError, AttributeError, ...
         raise InputError(
             f"not weights ({type(error).__name__}: {str(error).partition(chr(10))[0]})",
             expected="a state dict saved by torch, without pickled code",

@@ -70,7 +70,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SMALL = {"spatial_size": "[64,64,32]", "epochs": "2", "batch_size": "4", "fractions": "[0.6,0.2,0.2]"}
+SMALL = {"spatial_size": "[32,32,32]", "epochs": "2", "batch_size": "4", "fractions": "[0.6,0.2,0.2]"}
 
 
 @pytest.fixture(scope="session")

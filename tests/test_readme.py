@@ -31,7 +31,11 @@ def options(words: list[str]) -> dict[str, str]:
     return {name: words[words.index(f"--{name}") + 1] for name in names}
 
 
-ALL = [pytest.param(words, id=f"{file.parent.name}/{' '.join(words)[:60]}") for file in DOCUMENTS for words in commands(file)]
+ALL = [
+    pytest.param(words, id=f"{file.parent.name}/{' '.join(words)[:60]}")
+    for file in DOCUMENTS
+    for words in commands(file)
+]
 
 
 def test_the_documents_hold_commands() -> None:
@@ -47,7 +51,9 @@ def test_a_documented_command_exists_with_its_options(words: list[str]) -> None:
         module, function = VERBS[words[3]].split(":")
         assert options(words).keys() <= inspect.signature(getattr(import_module(module), function)).parameters.keys()
     elif words[0] == "make":
-        assert set(words[1:]) <= set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+        assert set(words[1:]) <= set(
+            re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+        )
     elif words[:3] == ["python", "-m", "monai.bundle"]:
         assert words[3] in ("verify_metadata", "verify_net_in_out", "ckpt_export", "onnx_export")
     else:

@@ -55,13 +55,15 @@ def test_every_branch_keeps_its_own_best_epoch_and_ties_go_to_the_lower_loss() -
     labels = [0, 0, 1, 1]
     validate(branches, 1, [[-1, 1], [-1, 1], [1, -1], [1, -1]], labels)  # flair AUC 1, t2w AUC 0
     validate(branches, 2, [[-1, -1], [1, 1], [-1, 1], [1, 1]], labels)  # flair falls, t2w AUC 0.75
-    validate(branches, 3, [[-3, -1], [-3, 1], [3, 3], [3, 0]], labels)  # flair AUC 1 again, lower loss; t2w AUC 0.75
+    validate(
+        branches, 3, [[-3, -1], [-3, 1], [3, 3], [3, 0]], labels
+    )  # flair AUC 1 again, lower loss; t2w AUC 0.75 again, higher
     validate(branches, 4, [[-2, -1], [-2, 5], [2, 3], [2, 0]], labels)  # flair AUC 1, higher loss than 3; t2w falls
     assert branches.best["flair"]["epoch"] == 3
-    assert branches.best["t2w"]["epoch"] == 3
+    assert branches.best["t2w"]["epoch"] == 2
     best = best_network(network, branches)
-    assert [float(branch.scale) for branch in best.branches.values()] == [3.0, 3.0]
-    assert branches.best["t2w"]["logits"].tolist() == [-1, 1, 3, 0]
+    assert [float(branch.scale) for branch in best.branches.values()] == [3.0, 2.0]
+    assert branches.best["t2w"]["logits"].tolist() == [-1, 1, 1, 1]
     assert branches.labels.tolist() == labels
     assert float(network.branches["flair"].scale) == 4.0, "the network in training stays as it is"
 
@@ -139,7 +141,7 @@ def test_two_ranks_train_to_what_one_rank_trains_to(cohort: Path, run_bundle: Ru
         "n_input_channels": 1,
         "num_classes": 1,
         "widen_factor": 0.125,
-        "norm": "instance",
+        "norm": ["instance", {"affine": True}],
     }
     overlay = tmp_path / "small.json"
     overlay.write_text(json.dumps({"backbone": backbone}))
@@ -186,3 +188,17 @@ def test_one_modality_trains_alone(cohort: Path, run_bundle: Run, tmp_path: Path
     )
     assert {name.split(".")[1] for name in weights(tmp_path) if name.startswith("branches.")} == {"t2w"}
     assert json.loads((tmp_path / "model.json").read_text())["fusion"]["weights"] == [1.0]
+
+
+@pytest.mark.parametrize("overlay", ["resnet18.json", "densenet121.json", "swin.json"])
+def test_another_backbone_is_an_overlay(overlay: str, cohort: Path, run_bundle: Run, tmp_path: Path) -> None:
+    options = {**SMALL, "epochs": 1, "dataset_dir": cohort}
+    run_bundle("training", "train.json", overlay, output_dir=tmp_path, **options)
+    scoring = {"dataset_dir": cohort, "checkpoint": tmp_path / "model.pt", "output_dir": tmp_path / "scores"}
+    run_bundle("inference", "inference.json", overlay, pictures=False, **scoring)
+    assert len((tmp_path / "scores" / "predictions.csv").read_text().splitlines()) == 21
+    refused = run_bundle(
+        "inference", "inference.json", check=False, dataset_dir=cohort, checkpoint=tmp_path / "model.pt"
+    )
+    assert refused.returncode != 0
+    assert "the weights are of another network" in refused.stderr

@@ -1,6 +1,6 @@
-"""The synthetic TSC cohort: head, lesions, scanner and outcome, each in a module of its own, and the truth known.
+"""The synthetic TSC cohort: a head, its lesions, a scanner and an outcome, each in a module of its own, and the truth known.
 
-Order of the parts: `outcome` (latents and their known effect) and `clinic` (Table 1) say who the subject is, `anatomy` gives
-the head, `lesions` puts tubers and nodules into it, `mri` turns tissue into signal, `acquisition` samples that as a scanner
-would, `cohort` writes the BIDS folder.
+Who: `outcome` (latents and their known effect), `clinic` (Table 1). What: `head` and `anatomy` (tissue and regions),
+`vessels`, `pose`, `lesions`. How it is seen: `mri` (tissue to signal), `protocol`, `kspace`, `acquisition`. On disk: `bids`,
+`cohort`, `picture`.
 """

@@ -1,14 +1,11 @@
-"""The scanner: slices of a real thickness on a grid of their own, band-limited in plane, with coil shading and noise.
+"""The scan of a subject: slices of a real thickness, the exact mask and labels on the same grid, coil shading, noise.
 
-A slice is the mean over sub-slices across its 5 mm; in plane the object is sampled finely and brought to the image matrix by
-the Fourier series that the acquired k-space holds, with a smooth window, so that point spread, ringing and noise correlation
-are those of a zero-filled acquisition. Grids are oblique and differ between FLAIR and T2w, voxel axes are L, P, S.
+A slice is the mean over sub-slices across its 5 mm, sampled finely in plane; `kspace` brings it to the image's matrix.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,39 +13,15 @@ from scipy import ndimage
 
 from scripts.phantom.anatomy import Anatomy
 from scripts.phantom.head import Float32, Float64
+from scripts.phantom.kspace import InPlane, draw_movement, draw_noise
 from scripts.phantom.lesions import BRAIN, Lesion, label_volume
-from scripts.phantom.mri import FLAIR, GREY, T2W, Sequence, head_signal, lesion_at_age, signal
-from scripts.phantom.pose import Pose, rotation
+from scripts.phantom.mri import GREY, head_signal, lesion_at_age, signal
+from scripts.phantom.pose import Pose
+from scripts.phantom.protocol import SPACING_MM, THICKNESS_MM, Protocol, draw_affine
 
-THICKNESS_MM, SPACING_MM = 5.0, 6.0  # 1 mm gap
 SNR = (35.0, 40.0)  # of adult grey matter
 GREY_LEVEL = 320.0  # stored value of adult grey matter
 LABEL_SHARE = 0.35  # of a voxel's thickness that a lesion must fill to be its label
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """A sequence and its grid.
-
-    Attributes:
-        suffix: BIDS suffix.
-        sequence: timing.
-        pixel_mm: edge of an image pixel.
-        shape: columns (left-right), rows (front-back), slices.
-        acquired_mm: edge of a pixel as acquired, before zero filling.
-    """
-
-    suffix: str
-    sequence: Sequence
-    pixel_mm: float
-    shape: tuple[int, int, int]
-    acquired_mm: float
-
-
-PROTOCOLS = (
-    Protocol("FLAIR", FLAIR, 0.7, (278, 328, 26), 0.85),  # 194 x 230 mm
-    Protocol("T2w", T2W, 0.6, (416, 430, 27), 0.70),  # 250 x 258 mm
-)
 
 
 @dataclass(frozen=True)
@@ -78,17 +51,6 @@ class Subject:
     months: float
 
 
-def draw_affine(rng: np.random.Generator, protocol: Protocol) -> Float64:
-    """Voxel to scanner mm: axial, tilted back as planned on the corpus callosum, a few mm and degrees off every time."""
-    angles = np.radians(np.array([-8.0, 0.0, 0.0]) + np.array([3.0, 1.0, 1.5]) * rng.standard_normal(3))
-    axes = rotation(angles) @ np.diag([-protocol.pixel_mm, -protocol.pixel_mm, SPACING_MM])
-    centre = np.array([1.0, 2.0, 1.5]) * rng.standard_normal(3)
-    affine = np.eye(4)
-    affine[:3, :3] = axes
-    affine[:3, 3] = centre - axes @ ((np.array(protocol.shape) - 1) / 2)
-    return affine
-
-
 def acquire(rng: np.random.Generator, subject: Subject, protocol: Protocol) -> Acquired:
     """Scan a subject with a protocol."""
     affine = draw_affine(rng, protocol)
@@ -102,7 +64,7 @@ def acquire(rng: np.random.Generator, subject: Subject, protocol: Protocol) -> A
     step = max(protocol.acquired_mm, 0.75 * anatomy.voxel_mm)
     fine = tuple(2 * round(n * protocol.pixel_mm / step / 2) for n in protocol.shape[:2])
     subs = 4 if anatomy.voxel_mm < 1.5 else 3
-    scan = InPlane(protocol, fine, anatomy.voxel_mm, _movement(rng))
+    scan = InPlane(protocol, fine, anatomy.voxel_mm, draw_movement(rng))
     offsets = ((np.arange(subs) + 0.5) / subs - 0.5) * THICKNESS_MM / SPACING_MM
 
     columns, rows, slices = protocol.shape
@@ -118,7 +80,7 @@ def acquire(rng: np.random.Generator, subject: Subject, protocol: Protocol) -> A
     unit = signal(GREY, protocol.sequence)
     image *= _shading(rng, protocol)
     noise = unit / rng.uniform(*SNR)
-    image = np.hypot(image + _noise(rng, protocol, noise), _noise(rng, protocol, noise))
+    image = np.hypot(image + draw_noise(rng, protocol, noise), draw_noise(rng, protocol, noise))
     stored = np.clip(np.rint(image * (GREY_LEVEL / unit)), 0, 4095).astype(np.uint16)
     # (slices, columns, rows) -> (columns, rows, slices)
     return Acquired(np.moveaxis(stored, 0, -1), np.moveaxis(brain, 0, -1), np.moveaxis(lesions, 0, -1), affine)
@@ -170,81 +132,6 @@ def _sample(volume: Float32, points: Float32) -> Float32:
     return seen / np.float32(points.shape[1])
 
 
-def _harmonics(pixels: int, protocol: Protocol, samples: int) -> Float64:
-    """Orders of the Fourier series that were acquired over a field of view of that many pixels."""
-    highest = min(int(pixels * protocol.pixel_mm / (2 * protocol.acquired_mm)), samples // 2 - 1)
-    return np.arange(-highest, highest + 1, dtype=np.float64)
-
-
-@lru_cache(maxsize=16)
-def _series(
-    pixels: int, samples: int, protocol: Protocol, grid_mm: float
-) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
-    """From samples of the object to k-space, (k, samples), and from k-space to pixels of the image, (pixels, k).
-
-    The window is Tukey's; with `grid_mm` it also makes up for the linear interpolation of a grid of that spacing.
-    """
-    k = _harmonics(pixels, protocol, samples)
-    share = np.abs(k) / (k.max() + 1)
-    window = 0.5 + 0.5 * np.cos(np.pi * np.clip((share - 0.7) / 0.3, 0, 1))
-    if grid_mm:
-        window *= np.minimum(1 / np.maximum(np.sinc(k / (pixels * protocol.pixel_mm) * grid_mm) ** 2, 1e-3), 1.7)
-    into = np.exp(-2j * np.pi * np.outer(k, (np.arange(samples) + 0.5) / samples)) / samples
-    out = np.exp(2j * np.pi * np.outer((np.arange(pixels) + 0.5) / pixels, k)) * window
-    return into.astype(np.complex64), out.astype(np.complex64)
-
-
-@dataclass(frozen=True)
-class Movement:
-    """The head's movement along the phase axis while k-space is filled: three slow waves.
-
-    Attributes:
-        size: mm, one a wave.
-        waves: periods over the whole of k-space.
-    """
-
-    size: Float64
-    waves: Float64
-
-
-def _movement(rng: np.random.Generator) -> Movement:
-    """Mostly below 0.2 mm; about one subject in ten moves half a millimetre or more."""
-    size = 0.12 * np.exp(0.8 * rng.standard_normal())
-    return Movement(size * np.abs(rng.standard_normal(3)), rng.uniform(1.5, 9.0, 3))
-
-
-@dataclass(frozen=True)
-class InPlane:
-    """The in-plane encoding of a protocol: columns are the phase axis, which movement blurs, rows the readout."""
-
-    protocol: Protocol
-    samples: tuple[int, ...]
-    grid_mm: float
-    movement: Movement
-
-    def __call__(self, seen: Float32, phase: float) -> Float32:
-        """Image (C, R) of a slice sampled at (c, r); `phase` is where in its movement the head is, in radians."""
-        columns, rows, _ = self.protocol.shape
-        into, out = _series(columns, self.samples[0], self.protocol, self.grid_mm)
-        readout = _real_series(rows, self.samples[1], self.protocol, self.grid_mm)
-        k = _harmonics(columns, self.protocol, self.samples[0])
-        waves = np.sin(np.outer(k / (2 * k.max()) * 2 * np.pi, self.movement.waves) + phase * np.array([1, 2, 3]))
-        shift = waves @ self.movement.size / (columns * self.protocol.pixel_mm)  # in fields of view
-        moved = np.exp(-2j * np.pi * k * shift).astype(np.complex64)
-        half = seen @ readout.T  # (c, R)
-        lines = (into.real @ half + 1j * (into.imag @ half)) * moved[:, None]
-        real = out.real @ lines.real - out.imag @ lines.imag
-        imaginary = out.real @ lines.imag + out.imag @ lines.real
-        return np.asarray(np.hypot(real, imaginary), np.float32)
-
-
-@lru_cache(maxsize=16)
-def _real_series(pixels: int, samples: int, protocol: Protocol, grid_mm: float) -> Float32:
-    """Both steps of `_series` in one matrix (pixels, samples), where nothing happens in between."""
-    into, out = _series(pixels, samples, protocol, grid_mm)
-    return np.ascontiguousarray((out @ into).real)
-
-
 def _labels(codes: NDArray[np.uint8], points: Float32) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Brain mask and lesion label of a slice from the nearest codes at its sub-slices; uses up points (3, s, C, R)."""
     index = np.zeros(points.shape[1:], np.int32)
@@ -281,11 +168,3 @@ def _shading(rng: np.random.Generator, protocol: Protocol) -> Float32:
         basis = ndimage.map_coordinates(np.eye(4), np.stack(np.meshgrid(where, np.arange(4), indexing="ij")), order=3)
         field = np.moveaxis(np.tensordot(basis.astype(np.float32), field, (1, axis)), 0, axis)
     return np.asarray(np.exp(field), np.float32)
-
-
-def _noise(rng: np.random.Generator, protocol: Protocol, sd: float) -> Float32:
-    """One channel of Gaussian noise of the acquired k-space in the image, (slices, columns, rows)."""
-    size = [round(n * protocol.pixel_mm / protocol.acquired_mm) for n in protocol.shape[:2]]
-    raw = rng.standard_normal((protocol.shape[2], *size), np.float32)
-    left, right = (_real_series(n, m, protocol, 0.0) for n, m in zip(protocol.shape[:2], size, strict=True))
-    return np.asarray((left * np.float32(sd)) @ raw @ right.T, np.float32)

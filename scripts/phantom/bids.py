@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.errors import InputError
-from scripts.phantom.acquisition import PROTOCOLS, SPACING_MM, THICKNESS_MM, Acquired, Protocol
+from scripts.phantom.acquisition import Acquired
 from scripts.phantom.clinic import EEG_REGIONS, ideal_auc_with_age
 from scripts.phantom.head import Float64
 from scripts.phantom.outcome import COEFFICIENTS, LATENTS, PREVALENCE_UNCONTROLLED, Preset, ideal_auc, intercept
+from scripts.phantom.protocol import PROTOCOLS, SPACING_MM, THICKNESS_MM, Protocol
 
 DESCRIP = b"SYNTHETIC TSC phantom, not a patient"
 GENERATED_BY = {"Name": "eTSC-Net phantom", "Description": "Synthetic TSC cohort, `python -m scripts phantom`"}

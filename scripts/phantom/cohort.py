@@ -22,12 +22,13 @@ from tqdm import tqdm
 
 from scripts.errors import InputError
 from scripts.phantom import bids
-from scripts.phantom.acquisition import PROTOCOLS, Subject, acquire
+from scripts.phantom.acquisition import Subject, acquire
 from scripts.phantom.anatomy import load_anatomy
 from scripts.phantom.clinic import Clinical, draw_clinical
 from scripts.phantom.lesions import draw_lesions, tuber_count
 from scripts.phantom.outcome import Latents, draw_latents, is_uncontrolled, preset_named, probability_uncontrolled
 from scripts.phantom.pose import draw_pose
+from scripts.phantom.protocol import PROTOCOLS
 
 STREAM = 95
 VERSION = 3  # of the generator: raised whenever the same seed gives other images

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from scripts.errors import InputError
-from scripts.phantom.acquisition import PROTOCOLS
 from scripts.phantom.bids import LESION_NAMES, derived_path, image_path
+from scripts.phantom.protocol import PROTOCOLS
 
 HEIGHTS = (0.40, 0.52, 0.64)  # of the stack of slices, from below
 COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73")  # of the labels, Okabe and Ito
