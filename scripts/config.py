@@ -33,8 +33,9 @@ READ_BY_MONAI = {
 
 
 def start() -> None:
-    """The first step of "initialize": check the running configuration's ids and image size, and let a fault in the input end the program with
-    its message in place of a traceback.
+    """The first step of "initialize": check the running configuration's ids and image size.
+
+    From here on, a fault in the input ends the program with its message in place of a traceback.
 
     Raises:
         InputError: an id that nothing reads, or an image size that the networks can't take.

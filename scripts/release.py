@@ -20,8 +20,9 @@ from scripts import fusion
 from scripts.checkpoint import provenance, read_weights, save, sha256, write_atomically
 from scripts.errors import InputError
 from scripts.network import ETSCNet
+from scripts.parallel import rank
 from scripts.pictures import learning_curves
-from scripts.training import BestBranches, ResumableTraining, best_network, rank
+from scripts.training import BestBranches, ResumableTraining, best_network
 
 
 @dataclass

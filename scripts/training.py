@@ -15,13 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
-from monai.utils import evenly_divisible_all_gather
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -29,32 +26,10 @@ from scripts.checkpoint import save, write_atomically
 from scripts.dataset import StudyDataset, mix
 from scripts.errors import InputError
 from scripts.network import ETSCNet
+from scripts.parallel import gathered, rank
 from scripts.stats import auc
 
 logger = logging.getLogger(__name__)
-
-
-def rank() -> int:
-    """This process's number among the distributed ones; 0 where there is one alone."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def world_size() -> int:
-    """The number of distributed processes; 1 where there is one alone."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def data_parallel(network: ETSCNet, device: torch.device | str) -> DistributedDataParallel:
-    """The network for several processes: gradients averaged, and on GPUs batch norm over the whole batch of all of them.
-
-    On GPUs the synchronised layers take their places inside `network`; the weights' names stay.
-    """
-    device = torch.device(device)
-    if device.type == "cuda":
-        for name, branch in network.branches.items():
-            network.branches[name] = nn.SyncBatchNorm.convert_sync_batchnorm(branch)
-        return DistributedDataParallel(network, device_ids=[device.index])
-    return DistributedDataParallel(network)
 
 
 class EpochSeed:
@@ -111,14 +86,14 @@ class BestBranches:
         self.best, self.labels = dict(state["best"]), state["labels"]
 
     def _collect(self, engine: Engine) -> None:
-        self._outputs += [(item["pred"].cpu(), item["label"].cpu()) for item in engine.state.output]
+        # Plain tensors on the engine's device: NCCL gathers nothing from the CPU.
+        self._outputs += [
+            (torch.as_tensor(item["pred"]), torch.as_tensor(item["label"])) for item in engine.state.output
+        ]
 
     def _select(self, engine: Engine) -> None:
-        logits = evenly_divisible_all_gather(
-            torch.stack([torch.as_tensor(pred) for pred, _ in self._outputs]), concat=True
-        )  # (N, M)
-        labels = torch.stack([torch.as_tensor(label) for _, label in self._outputs])
-        self.labels = evenly_divisible_all_gather(labels, concat=True)[:, 0]
+        logits = gathered(torch.stack([pred for pred, _ in self._outputs]))  # (N, M)
+        self.labels = gathered(torch.stack([label for _, label in self._outputs]))[:, 0]
         for column, modality in enumerate(self.network.modalities):
             figures = _figures(logits[:, column], self.labels)
             for name, value in figures.items():
@@ -200,7 +175,7 @@ class ResumableTraining:
 
     def _save(self, engine: Engine) -> None:
         seconds = round(time.perf_counter() - self._started, 2)
-        loss = sum(self._losses) / len(self._losses)
+        loss = float(gathered(torch.tensor(self._losses, device=engine.state.device)).mean())
         self.history.append(
             {"epoch": engine.state.epoch, "train_loss": loss, **self.branches.latest, "seconds": seconds}
         )
