@@ -10,6 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow, ReferenceResolver
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
+from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import BundlePropertyConfig
 
 from scripts.errors import InputError, say_plainly
@@ -25,6 +26,7 @@ READ_BY_MONAI = {
     "inference",
     "_meta_",
     "code_path",
+    *DEFAULT_MLFLOW_SETTINGS["configs"],  # of experiment tracking; federated clients set run_name
 } | {
     str(spec[BundlePropertyConfig.ID])
     for group in (TrainProperties, InferProperties, MetaProperties)

@@ -25,6 +25,11 @@ def efficientnet3d_b0() -> nn.Module:
     network = EfficientNetBN("efficientnet-b0", pretrained=False, spatial_dims=3, in_channels=1, num_classes=1)
     # MONAI draws the last layer from +-1 / sqrt(outputs), meant for 1000 classes: with one output the first logits are near 20.
     network._fc.reset_parameters()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            # MONAI's 0.01 is meant for many thousand steps. A cohort of 67 takes 17 an epoch: in evaluation the network would be
+            # dead (logits near 1e-7) for hundreds of steps, whatever it has learnt.
+            module.momentum = 0.1
     return network
 
 

@@ -219,11 +219,13 @@ class ResumableTraining:
             scaler.load_state_dict(state["scaler"])
 
 
-class Progress:
-    """A progress bar over all iterations, and TensorBoard's curves by epoch. Rank 0 alone.
+class SaveAndShow:
+    """Saves the training after every epoch and shows it: a progress bar over all iterations, TensorBoard's curves by epoch.
+
+    (MONAI takes no references among a trainer's handlers, so this is the one that stands there for the ResumableTraining.)
 
     Args:
-        training: its history is what is shown.
+        training: is attached; its history is what rank 0 shows.
         output_dir: the event files go to `tensorboard` in it.
     """
 
@@ -231,7 +233,8 @@ class Progress:
         self.training, self.folder = training, Path(output_dir) / "tensorboard"
 
     def attach(self, engine: Engine) -> None:
-        """Listen to the trainer. Must come after the ResumableTraining among its handlers."""
+        """Listen to the trainer. Must come after the validation among its handlers."""
+        self.training.attach(engine)
         if rank() == 0:
             engine.add_event_handler(Events.STARTED, self._start)
             engine.add_event_handler(Events.ITERATION_COMPLETED, lambda _: self.bar.update())

@@ -145,7 +145,7 @@ def test_the_properties_are_those_that_monai_defines(run_id: str, cohort: Path, 
         bundle_root=str(BUNDLE),
         dataset_dir=str(cohort),
         output_dir=str(tmp_path),
-        fractions=[0.6, 0.2, 0.2],
+        **({} if run_id == "inference" else {"fractions": [0.6, 0.2, 0.2]}),
     )
     assert workflow.check_properties() == []
 
