@@ -26,7 +26,7 @@ READ_BY_MONAI = {
     "inference",
     "_meta_",
     "code_path",
-    *DEFAULT_MLFLOW_SETTINGS["configs"],  # of experiment tracking; federated clients set run_name
+    *dict(DEFAULT_MLFLOW_SETTINGS["configs"]),  # type: ignore[call-overload]  # of experiment tracking; federated clients set run_name
 } | {
     str(spec[BundlePropertyConfig.ID])
     for group in (TrainProperties, InferProperties, MetaProperties)
@@ -35,7 +35,7 @@ READ_BY_MONAI = {
 
 
 def start() -> None:
-    """The first step of "initialize": check the running configuration's ids and image size.
+    """The first step of "run": check the running configuration's ids and image size.
 
     From here on, a fault in the input ends the program with its message in place of a traceback.
 
@@ -58,6 +58,8 @@ def check_ids(parser: ConfigParser) -> None:
         InputError: an id of a plain value that neither MONAI nor any "@" in the configuration refers to.
     """
     read = {ReferenceResolver.normalize_id(ref) for ref in _references(parser.get())} | READ_BY_MONAI
+    if isinstance(parser.get("train::trainer::max_epochs"), int):
+        read.add("epochs")  # a federated client sets the property that stood for it
     ids = list(_ids(parser.get()))
     for name in ids:
         value = parser[name]
@@ -94,9 +96,7 @@ def _running_parser() -> ConfigParser:
         if isinstance(workflow, ConfigWorkflow):
             return workflow.parser
         frame = frame.f_back
-    raise RuntimeError(
-        "scripts.config.start is the first step of a bundle's 'initialize', and called from nowhere else."
-    )
+    raise RuntimeError("scripts.config.start is the first step of a bundle's 'run', and called from nowhere else.")
 
 
 def _ids(config: dict[str, Any], prefix: str = "") -> Iterator[str]:

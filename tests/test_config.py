@@ -82,7 +82,7 @@ def test_right_overrides_pass() -> None:
 
 def test_the_check_belongs_into_a_bundles_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # it is set anew; put back afterwards
-    with pytest.raises(RuntimeError, match="first step of a bundle's 'initialize'"):
+    with pytest.raises(RuntimeError, match="first step of a bundle's 'run'"):
         start()
 
 
