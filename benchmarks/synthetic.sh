@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The evidence in bundle/docs/evidence: an `easy` cohort, whose outcome shows in the images, and a `null` cohort, whose outcome
 # does not, each trained and tested by the shipped configuration; and the shipped weights, halved from the easy run.
-# Takes about two hours on two cores. Every step goes on where it was stopped.
+# Takes hours on two cores. Every step goes on where it was stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .venv/bin/activate

@@ -98,7 +98,7 @@ class ETSCNet(nn.Module):
 
 
 def _prepared(branch: nn.Module) -> nn.Module:
-    """The same function and parameters, but it exports, and trains twice as fast on a CPU."""
+    """The same function and parameters, but it exports, and its gradients are fast on a CPU."""
     DepthwiseConv3d.take_over(branch)
     for module in branch.modules():
         for name, child in module.named_children():
