@@ -15,7 +15,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
-from scripts.checkpoint import model_version, origin_warning, provenance, write_atomically
+from scripts.checkpoint import model_version, origin_warning, sha256, write_atomically
 from scripts.dataset import TolerantLoader
 from scripts.errors import InputError
 from scripts.network import ETSCNet
@@ -85,7 +85,7 @@ class PredictionWriter:
             ),
             "threshold": round(float(self.network.threshold), 6),
             "model_version": model_version(self.checkpoint, self.bundle_version),
-            "model_sha256": provenance(self.checkpoint).get("sha256"),
+            "model_sha256": sha256(self.checkpoint),
             "device": str(engine.state.device),
             "warnings": [warning for warning in warnings if warning],
         }
