@@ -52,6 +52,29 @@ class EpochSeed:
         torch.manual_seed(mix(self.seed, engine.state.epoch, rank()))
 
 
+class LearningRate:
+    """Let the learning rate fall epoch by epoch: initial * (1 - (epoch - 1) / epochs) ** power, from the epoch's number alone.
+
+    Args:
+        optimizer: all of whose groups follow.
+        initial: the rate of the first epoch.
+        epochs: of the whole run.
+        power: 0 keeps the rate (the paper's), 0.9 is nnU-Net's (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z).
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, *, initial: float, epochs: int, power: float) -> None:
+        self.optimizer, self.initial, self.epochs, self.power = optimizer, initial, epochs, power
+
+    def attach(self, engine: Engine) -> None:
+        """Act at the start of every epoch."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+
+    def _start(self, engine: Engine) -> None:
+        rate = self.initial * (1 - (engine.state.epoch - 1) / self.epochs) ** self.power
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+
 class BestBranches:
     """After each validation, keep every branch whose AUC is its best so far (ties: the lower loss), with its logits.
 

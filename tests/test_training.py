@@ -18,7 +18,7 @@ from ignite.engine import Engine
 from torch import Tensor, nn
 
 from scripts.network import ETSCNet
-from scripts.training import BestBranches, best_network
+from scripts.training import BestBranches, LearningRate, best_network
 from tests.conftest import BUNDLE, ROOT, SMALL
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -47,6 +47,16 @@ def validate(branches: BestBranches, epoch: int, logits: list[list[float]], labe
     engine = Engine(lambda engine, batch: batch)
     branches.attach(engine)
     engine.run(outputs)
+
+
+@pytest.mark.parametrize(("power", "expected"), [(0.0, [0.1] * 4), (1.0, [0.1, 0.075, 0.05, 0.025])])
+def test_the_learning_rate_follows_the_number_of_the_epoch_alone(power: float, expected: list[float]) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=7.0)
+    rates = []
+    engine = Engine(lambda engine, batch: rates.append(optimizer.param_groups[0]["lr"]))
+    LearningRate(optimizer, initial=0.1, epochs=4, power=power).attach(engine)
+    engine.run([None], max_epochs=4)
+    assert rates == pytest.approx(expected)
 
 
 def test_every_branch_keeps_its_own_best_epoch_and_ties_go_to_the_lower_loss() -> None:
