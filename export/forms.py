@@ -1,0 +1,71 @@
+"""The forms in which the network is exported: one file each, one function, for different runtimes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from export.lower import Lowering
+from scripts.errors import InputError
+
+EVERYTHING = 2**31  # planes of fewer voxels than this are stacked: all of them
+
+
+@dataclass(frozen=True)
+class Form:
+    """One file of the export.
+
+    Attributes:
+        file: its name.
+        meant_for: for people.
+        lowering: how the 3-D graph is rewritten; None leaves it as it is.
+        cpu_flag: what the processor must have (a flag of /proc/cpuinfo), "" for none.
+    """
+
+    file: str
+    meant_for: str
+    lowering: Lowering | None
+    cpu_flag: str = ""
+
+    @property
+    def precision(self) -> str:
+        """Of planes and weights; means, scores and the interface are float32 always."""
+        return "float16" if self.lowering is not None and self.lowering.half else "float32"
+
+
+FORMS = {
+    "standard": Form("etscnet.onnx", "any runtime, on a CPU", Lowering(stack_below=256)),
+    "nchwc16": Form("etscnet.nchwc16.onnx", "ONNX Runtime on x86 with AVX-512", Lowering(256, block=16), "avx512f"),
+    "nchwc16-lean": Form(
+        "etscnet.nchwc16-lean.onnx",
+        "the same where memory is short",
+        Lowering(256, block=16, recompute=True),
+        "avx512f",
+    ),
+    "nchwc8": Form("etscnet.nchwc8.onnx", "ONNX Runtime on x86 with AVX2", Lowering(256, block=8), "avx2"),
+    "gpu": Form(
+        "etscnet.gpu.onnx", "TensorRT, and other runtimes on a GPU", Lowering(EVERYTHING, fold_scale=False, half=True)
+    ),
+    "gpu-fp32": Form("etscnet.gpu-fp32.onnx", "the same in float32", Lowering(EVERYTHING, fold_scale=False)),
+    "volume": Form("etscnet.volume.onnx", "other tools: 3-D operators, as torch exports them", None),
+}
+DEFAULT_FORMS = ("standard", "nchwc16", "nchwc16-lean", "nchwc8", "gpu")
+
+
+def chosen(names: str | tuple[str, ...] | list[str] | None) -> dict[str, Form]:
+    """The forms of these names; all that a deployment may need for None.
+
+    Raises:
+        InputError: a name that is no form's.
+    """
+    wanted = DEFAULT_FORMS if names is None else (names,) if isinstance(names, str) else tuple(names)
+    unknown = [name for name in wanted if name not in FORMS]
+    if unknown or not wanted:
+        raise InputError(f"forms {unknown}", expected=f"some of {list(FORMS)}", remedy="Correct --forms.")
+    return {name: FORMS[name] for name in wanted}
+
+
+def runs_on(form: Form, cpu_flags: set[str]) -> bool:
+    """Whether a processor with these flags runs the form. With AVX-512, ONNX Runtime's blocks are of 16 and nothing else."""
+    if form.cpu_flag == "avx2":
+        return "avx2" in cpu_flags and "avx512f" not in cpu_flags
+    return not form.cpu_flag or form.cpu_flag in cpu_flags

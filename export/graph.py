@@ -1,0 +1,78 @@
+"""Write an ONNX graph node by node: names in running order, every constant once, the same bytes from the same calls.
+
+Opset 18 and IR version 10 are what ONNX Runtime 1.20 and TensorRT 10.3 both read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 18
+IR_VERSION = 10
+PRODUCER = "etsc-net"
+
+
+class GraphWriter:
+    """Collects nodes and constants in the order in which they are written.
+
+    Args:
+        domains: further operator domains, name -> version.
+    """
+
+    def __init__(self, domains: Mapping[str, int] | None = None) -> None:
+        self.domains = {"": OPSET, **(domains or {})}
+        self.nodes: list[onnx.NodeProto] = []
+        self._copy = ""
+        self._constants: dict[str, onnx.TensorProto] = {}
+
+    @contextmanager
+    def separate(self, name: str) -> Iterator[None]:
+        """Within it, constants are shared among themselves alone."""
+        before, self._copy = self._copy, name
+        yield
+        self._copy = before
+
+    def constant(self, value: NDArray[np.generic]) -> str:
+        """The name of an initializer with this value; equal values share one."""
+        value = np.asarray(value, order="C")
+        head = f"{value.dtype}{value.shape}{self._copy}".encode()
+        key = hashlib.sha256(head + value.tobytes()).hexdigest()
+        if key not in self._constants:
+            self._constants[key] = numpy_helper.from_array(value, f"c{len(self._constants)}")
+        return self._constants[key].name
+
+    def integers(self, values: Sequence[int]) -> str:
+        """The name of an int64 vector."""
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def node(self, operator: str, *inputs: str, domain: str = "", output: str = "", **attributes: Any) -> str:
+        """Append a node with one output; returns the output's name."""
+        name = output or f"v{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(operator, list(inputs), [name], name=f"n{len(self.nodes)}", domain=domain, **attributes)
+        )
+        return name
+
+    def model(
+        self, inputs: Mapping[str, Sequence[int | str]], outputs: Mapping[str, Sequence[int | str]], *, notes: str
+    ) -> onnx.ModelProto:
+        """The finished model; all inputs and outputs are float32, name -> shape."""
+        graph = helper.make_graph(
+            self.nodes,
+            PRODUCER,
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+            initializer=list(self._constants.values()),
+        )
+        opsets = [helper.make_opsetid(domain, version) for domain, version in self.domains.items()]
+        return helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER, doc_string=notes
+        )

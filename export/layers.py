@@ -1,0 +1,103 @@
+"""The 2-D operations that a lowered graph is made of, in ONNX's standard operators.
+
+A plane is a tensor (N, C, H, W), a vector one value a channel, (1, C). `export.blocked` writes the same operations for ONNX
+Runtime's blocked layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.graph import GraphWriter
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A 2-D convolution's constants.
+
+    Attributes:
+        weight: (C_out, C_in / group, kH, kW) float32.
+        bias: (C_out,) or None.
+        strides, pads: [H, W] and [top, left, bottom, right].
+        group: 1, or the number of channels.
+    """
+
+    weight: Array
+    bias: Array | None
+    strides: Sequence[int]
+    pads: Sequence[int]
+    group: int
+
+    def attributes(self) -> dict[str, Any]:
+        """Those of an ONNX Conv."""
+        return {
+            "kernel_shape": list(self.weight.shape[2:]),
+            "strides": list(self.strides),
+            "pads": list(self.pads),
+            "group": self.group,
+        }
+
+
+class Layers:
+    """Writes operations on planes and vectors.
+
+    Args:
+        writer: takes the nodes.
+        half: planes and their weights are float16. Means, vectors and everything behind them stay float32: a float16 sum over
+            a large plane overflows.
+        fold_scale: a squeeze-excite scale goes into the projection's weights (a small product) instead of onto its input
+            (a pass over every voxel). Runtimes that want constant weights need False.
+    """
+
+    def __init__(self, writer: GraphWriter, *, half: bool = False, fold_scale: bool = True) -> None:
+        self.writer, self.fold_scale = writer, fold_scale
+        self.dtype = np.float16 if half else np.float32
+
+    def cast(self, plane: str) -> str:
+        """float32 -> the planes' own type."""
+        return self._to(plane, 10) if self.dtype == np.float16 else plane
+
+    def conv(self, plane: str, kernel: Kernel, *, addend: str | None = None, scale: str | None = None) -> str:
+        """A 2-D convolution, plus `addend` of the output's shape, of the input times `scale`, a float32 vector (1, C_in)."""
+        weight = self.writer.constant(kernel.weight.astype(self.dtype))
+        if scale is not None:
+            factor = self._typed(self.writer.node("Reshape", scale, self.writer.integers([1, -1, 1, 1])))
+            if self.fold_scale:
+                weight = self.writer.node("Mul", weight, factor)
+            else:
+                plane = self.writer.node("Mul", plane, factor)
+        bias = [] if kernel.bias is None else [self.writer.constant(kernel.bias.astype(self.dtype))]
+        out = self.writer.node("Conv", plane, weight, *bias, **kernel.attributes())
+        return out if addend is None else self.add(out, addend)
+
+    def add(self, first: str, second: str) -> str:
+        """The sum of two tensors of one shape."""
+        return self.writer.node("Add", first, second)
+
+    def silu(self, plane: str) -> str:
+        """x * sigmoid(x)."""
+        return self.writer.node("Mul", plane, self.writer.node("Sigmoid", plane))
+
+    def mean(self, planes: Sequence[str], channels: int) -> str:
+        """Planes (n, C, H, W) of one size -> their mean (1, C), float32: first in each plane, then over the planes."""
+        means = [self.plane_mean(plane) for plane in planes]  # (n, C, 1, 1)
+        joined = means[0] if len(means) == 1 else self.writer.node("Concat", *means, axis=0)
+        mean = self.writer.node("ReduceMean", joined, self.writer.integers([0, 2, 3]), keepdims=0)  # (C,)
+        return self.writer.node("Reshape", mean, self.writer.integers([1, channels]))
+
+    def plane_mean(self, plane: str) -> str:
+        """(n, C, H, W) -> (n, C, 1, 1) float32."""
+        return self.writer.node("GlobalAveragePool", self._to(plane, 1) if self.dtype == np.float16 else plane)
+
+    def _typed(self, vector: str) -> str:
+        return self._to(vector, 10) if self.dtype == np.float16 else vector
+
+    def _to(self, tensor: str, kind: int) -> str:
+        return self.writer.node("Cast", tensor, to=kind)

@@ -1,0 +1,84 @@
+"""One exported graph on ONNX Runtime's CPU, set up so that memory stays near what is alive.
+
+- No memory pattern: it would reserve every plane's place for the whole run, though few planes are alive at a time.
+- The arena grows by what is asked for, not by doubling.
+- No reduction of precision, no denormals, sequential: branches one after the other hold half the memory of both at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from scripts.errors import InputError
+
+Array = NDArray[np.float32]
+
+
+class Session:
+    """image (1, M, x, y, z) float32 -> pred (1, 1), branch_scores (1, M). Use it as a context manager, or `close` it.
+
+    Args:
+        file: the graph.
+        threads: of ONNX Runtime.
+
+    Raises:
+        InputError: ONNX Runtime can't read the graph; the message is its own.
+    """
+
+    def __init__(self, file: str | Path, *, threads: int = 2) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.enable_mem_pattern = False
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+        try:
+            self._session: ort.InferenceSession | None = ort.InferenceSession(
+                str(file), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises its own kinds, which share no base
+            raise InputError(
+                f"ONNX Runtime {ort.__version__} does not run this graph ({error})",
+                expected="a graph in a form for this processor",
+                remedy="Take the standard form, or export again.",
+                file=file,
+            ) from error
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def image_shape(self) -> Sequence[int | str]:
+        """What `run` takes."""
+        return list(self._opened().get_inputs()[0].shape)
+
+    def run(self, image: Array) -> tuple[Array, Array]:
+        """image (1, M, x, y, z) float32 -> pred (1, 1), branch_scores (1, M), float32."""
+        pred, branch_scores = self._opened().run(["pred", "branch_scores"], {"image": image})
+        return pred, branch_scores
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._session = None
+
+    def _opened(self) -> ort.InferenceSession:
+        if self._session is None:
+            raise ValueError("the session is closed.")
+        return self._session
+
+
+def open_session(file: str | Path, *, threads: int = 2) -> Session:
+    """The graph, ready to run; see Session."""
+    return Session(file, threads=threads)
