@@ -12,6 +12,7 @@ from scripts.errors import say_plainly
 VERBS = {
     "onnx": "export.to_onnx:export_onnx",
     "parity": "export.parity:parity",
+    "tensorrt": "export.engine:export_tensorrt",
 }
 
 

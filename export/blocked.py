@@ -3,8 +3,8 @@
 ONNX Runtime rewrites standard convolutions into this layout by itself, but goes back and forth wherever an operation between
 them (SiLU, a product of weights) is none that it knows. Written out, a plane stays blocked from the stem to the mean. The
 operators are internal to ONNX Runtime (domain com.microsoft.nchwc, no promise of stability): `export.parity` proves the form on
-every export, and the manifest names the version that it was proven with. Source: onnxruntime/core/optimizer/nchwc_transformer.cc and
-core/mlas/lib/reorder.cpp.
+every export, and the manifest names the version that it was proven with. Source: core/optimizer/nchwc_transformer.cc and
+core/mlas/lib/reorder.cpp in onnxruntime.
 
 Channels are filled up with zeros to a multiple of the block. Weights are OIHW with O and I blocked: (O/b, I/b, H, W, b of I,
 b of O); depthwise ones and those of a plain (not blocked) input have O blocked alone: (O/b, I, H, W, b of O).

@@ -35,12 +35,6 @@ class Form:
 FORMS = {
     "standard": Form("etscnet.onnx", "any runtime, on a CPU", Lowering(stack_below=256)),
     "nchwc16": Form("etscnet.nchwc16.onnx", "ONNX Runtime on x86 with AVX-512", Lowering(256, block=16), "avx512f"),
-    "nchwc16-lean": Form(
-        "etscnet.nchwc16-lean.onnx",
-        "the same where memory is short",
-        Lowering(256, block=16, recompute=True),
-        "avx512f",
-    ),
     "nchwc8": Form("etscnet.nchwc8.onnx", "ONNX Runtime on x86 with AVX2", Lowering(256, block=8), "avx2"),
     "gpu": Form(
         "etscnet.gpu.onnx", "TensorRT, and other runtimes on a GPU", Lowering(EVERYTHING, fold_scale=False, half=True)
@@ -48,7 +42,7 @@ FORMS = {
     "gpu-fp32": Form("etscnet.gpu-fp32.onnx", "the same in float32", Lowering(EVERYTHING, fold_scale=False)),
     "volume": Form("etscnet.volume.onnx", "other tools: 3-D operators, as torch exports them", None),
 }
-DEFAULT_FORMS = ("standard", "nchwc16", "nchwc16-lean", "nchwc8", "gpu")
+DEFAULT_FORMS = ("standard", "nchwc16", "nchwc8", "gpu")
 
 
 def chosen(names: str | tuple[str, ...] | list[str] | None) -> dict[str, Form]:

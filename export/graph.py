@@ -6,8 +6,7 @@ Opset 18 and IR version 10 are what ONNX Runtime 1.20 and TensorRT 10.3 both rea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,20 +29,12 @@ class GraphWriter:
     def __init__(self, domains: Mapping[str, int] | None = None) -> None:
         self.domains = {"": OPSET, **(domains or {})}
         self.nodes: list[onnx.NodeProto] = []
-        self._copy = ""
         self._constants: dict[str, onnx.TensorProto] = {}
-
-    @contextmanager
-    def separate(self, name: str) -> Iterator[None]:
-        """Within it, constants are shared among themselves alone."""
-        before, self._copy = self._copy, name
-        yield
-        self._copy = before
 
     def constant(self, value: NDArray[np.generic]) -> str:
         """The name of an initializer with this value; equal values share one."""
         value = np.asarray(value, order="C")
-        head = f"{value.dtype}{value.shape}{self._copy}".encode()
+        head = f"{value.dtype}{value.shape}".encode()
         key = hashlib.sha256(head + value.tobytes()).hexdigest()
         if key not in self._constants:
             self._constants[key] = numpy_helper.from_array(value, f"c{len(self._constants)}")

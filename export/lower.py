@@ -34,15 +34,12 @@ class Lowering:
         block: channels of a block of ONNX Runtime's blocked layout (16 with AVX-512, 8 with AVX2); 0: standard operators.
         half: planes and their weights in float16.
         fold_scale: squeeze-excite scales go into the weights.
-        recompute: what precedes the first mean is computed twice, once for the mean and once for what is scaled by it, so that
-            the largest feature map is never held.
     """
 
     stack_below: int = 0
     block: int = 0
     half: bool = False
     fold_scale: bool = True
-    recompute: bool = False
 
     def layers(self, writer: GraphWriter) -> Layers:
         """What writes this form's 2-D operations."""
@@ -91,7 +88,7 @@ def lower(model: onnx.ModelProto, form: Lowering, *, notes: str = "") -> onnx.Mo
         raise _unknown(f"the input {image.name} {shape}", "one static image (1, M, D, H, W)")
     _, modalities, depth, height, width = shape
     flat = writer.node("Reshape", image.name, writer.integers([1, modalities * depth, height, width]))
-    walk = _Walk(model.graph, form, Convolution(form.layers(writer), form.stack_below), flat, (1, depth, height, width))
+    walk = _Walk(model.graph, Convolution(form.layers(writer), form.stack_below), flat, (1, depth, height, width))
     for node in model.graph.node:
         walk.visit(node)
     outputs = {}
@@ -109,7 +106,6 @@ class _Walk:
     """
 
     graph: onnx.GraphProto
-    form: Lowering
     convolution: Convolution
     image: str
     image_shape: tuple[int, int, int, int]
@@ -221,25 +217,7 @@ class _Walk:
         volume, axes = self._volume(node.input[0]), self.constants[node.input[1]].tolist()
         if sorted(axis % 5 for axis in axes) != [2, 3, 4]:
             raise _unknown(f"a mean over the axes {axes}", "the three axes of space")
-        mean = self.layers.mean(volume.planes, volume.shape[0])
-        if self.form.recompute:
-            self._recompute(node.input[0])
-        return mean
-
-    def _recompute(self, name: str) -> None:
-        """Write the volume a second time, from the image on, if no mean precedes it."""
-        ancestors = {name}
-        for node in reversed(self.graph.node):
-            if node.output[0] in ancestors:
-                ancestors.update(node.input)
-        nodes = [node for node in self.graph.node if node.output[0] in ancestors]
-        if any(node.op_type == "ReduceMean" for node in nodes):
-            return
-        again = _Walk(self.graph, self.form, self.convolution, self.image, self.image_shape)
-        with self.writer.separate(f"again {name}"):  # shared constants would let a runtime merge the two
-            for node in nodes:
-                again.visit(node)
-        self.values[name] = again.values[name]
+        return self.layers.mean(volume.planes, volume.shape[0])
 
 
 def _unknown(found: str, expected: str) -> InputError:

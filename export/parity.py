@@ -1,6 +1,6 @@
 """Proof that every exported form says what torch's float32 network says.
 
-The studies are the golden case, edge values (zeros, ones, one bright voxel, stripes of single voxels, rims) and, if there are any,
+The studies are the golden case, edge values (zeros, ones, one bright voxel, stripes of single voxels, rims) and, where given,
 real or synthetic studies prepared by the bundle: never noise alone, never untrained weights (in evaluation mode an untrained
 EfficientNet3D says the same of every image, which any graph would match).
 """

@@ -1,8 +1,9 @@
 """One exported graph on ONNX Runtime's CPU, set up so that memory stays near what is alive.
 
-- No memory pattern: it would reserve every plane's place for the whole run, though few planes are alive at a time.
-- The arena grows by what is asked for, not by doubling.
-- No reduction of precision, no denormals, sequential: branches one after the other hold half the memory of both at once.
+- No memory pattern: it would keep a place for every tensor through the whole run, though few planes are alive at a time.
+- No reuse of buffers by the planner: it hands a dead tensor's buffer on to the next of the same size, and holds it until then.
+  So each size of plane would hold its own maximum all the time; the arena gives the memory to any size.
+- Sequential: the branches one after the other hold half the memory of both at once.
 """
 
 from __future__ import annotations
@@ -34,11 +35,8 @@ class Session:
     def __init__(self, file: str | Path, *, threads: int = 2) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.enable_mem_pattern = False
+        options.enable_mem_pattern = options.enable_mem_reuse = False
         options.log_severity_level = 3
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         try:
             self._session: ort.InferenceSession | None = ort.InferenceSession(
                 str(file), options, providers=["CPUExecutionProvider"]

@@ -1,0 +1,59 @@
+"""`python -m export tensorrt`: the engine of an export, built on the device that it will run on, and its entry in the manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from export.manifest import MANIFEST, read_manifest
+from export.to_tensorrt import Target, build_engine
+from scripts.checkpoint import write_atomically
+from scripts.errors import InputError
+
+ENGINES = {"tensorrt": "etscnet.engine", "tensorrt-rtx": "etscnet.rtx.engine"}
+
+
+def export_tensorrt(
+    exports: str | Path = "exports",
+    *,
+    target: Target = "tensorrt",
+    form: str = "gpu",
+    memory_mb: int | None = None,
+    timing_cache: str | Path | None = None,
+) -> str:
+    """The verb `tensorrt`: build `etscnet.engine` (`etscnet.rtx.engine`) beside the graph, and enter it in the manifest.
+
+    Args:
+        exports: the folder of etscnet.json.
+        target: "tensorrt", or "tensorrt-rtx", which needs no GPU to build.
+        form: the graph that it is built from.
+        memory_mb: the most MiB of device memory that a layer may use for itself; None: all there is.
+        timing_cache: see build_engine.
+
+    Returns:
+        The engine's record, as JSON.
+
+    Raises:
+        InputError: the files are not the manifest's, no such form, or what `build_engine` refuses. Nothing is written then.
+    """
+    folder = Path(exports)
+    manifest: dict[str, Any] = read_manifest(folder)
+    if form not in manifest["forms"]:
+        raise InputError(
+            f"no form {form!r}",
+            expected=f"one of {list(manifest['forms'])}",
+            remedy=f"Export it: python -m export onnx --forms {form}.",
+            file=folder / MANIFEST,
+        )
+    file = manifest["forms"][form]["file"]
+    if target not in ENGINES:
+        raise InputError(f"no target {target!r}", expected=" or ".join(ENGINES), remedy="Correct --target.")
+    record = build_engine(
+        folder / file, folder / ENGINES[target], target=target, memory_mb=memory_mb, timing_cache=timing_cache
+    )
+    entry = {**record.to_dict(), "form": form}
+    manifest.setdefault("engines", {})[record.file] = entry
+    manifest["files"][record.file] = {"sha256": record.engine_sha256, "bytes": record.engine_bytes}
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    return json.dumps(entry, indent=1)

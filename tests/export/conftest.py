@@ -1,0 +1,19 @@
+"""One export of the shipped weights, in every form, for all tests that only read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from export.forms import FORMS
+from export.to_onnx import export_onnx
+from tests.conftest import BUNDLE
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every form of the shipped weights, preprocess.onnx, golden.npz, etscnet.json and parity.json."""
+    folder = tmp_path_factory.mktemp("export") / "exports"
+    export_onnx(BUNDLE, folder, forms=tuple(FORMS))
+    return folder

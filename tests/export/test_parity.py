@@ -1,0 +1,96 @@
+"""Parity is false as soon as one study differs, and the files that it reads are those that were exported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.manifest import read_manifest
+from export.parity import FormParity, ParityResult, _compare, parity
+from scripts.errors import InputError
+from tests.conftest import BUNDLE, write_study
+
+EXPECTED = np.array([[0.2, 0.1, 0.3], [0.5, 0.4, 0.6], [0.8, 0.9, 0.7]])
+
+
+def compared(found: np.ndarray, *, precision: str = "float32", threshold: float = 0.5) -> FormParity:
+    return _compare("form", precision, found, EXPECTED, [0, None, 1], threshold)
+
+
+def test_equal_scores_pass() -> None:
+    same = compared(EXPECTED)
+    assert same and same.score == same.logit == same.flips == same.auc_difference == 0 and same.studies == 3
+
+
+@pytest.mark.parametrize(("precision", "passes"), [("float32", False), ("float16", True)])
+def test_one_branch_score_of_one_study_decides_by_the_tolerance_of_its_precision(precision: str, passes: bool) -> None:
+    found = EXPECTED.copy()
+    found[2, 1] += 5e-4
+    result = compared(found, precision=precision)
+    assert bool(result) is passes
+    assert result.score == pytest.approx(5e-4)
+    assert result.logit == pytest.approx(5e-4 / (0.9 * 0.1), rel=0.01), "d logit = d score / (s (1 - s))"
+
+
+def test_a_decision_flips_only_outside_of_the_band_around_the_threshold() -> None:
+    found = EXPECTED.copy()
+    found[1, 0] -= 1e-6  # torch's own score lies on the threshold
+    assert compared(found).flips == 0
+    found[0, 0] = 0.51
+    assert compared(found).flips == 1 and not compared(found)
+
+
+def test_the_auc_is_compared_on_the_studies_whose_outcome_is_known() -> None:
+    found = EXPECTED.copy()
+    found[[0, 2], 0] = found[[2, 0], 0]
+    assert compared(found).auc_difference == 1.0
+    assert _compare("form", "float32", EXPECTED, EXPECTED, [0, None, None], 0.5).auc_difference is None
+
+
+def test_a_result_is_true_if_all_forms_that_ran_are() -> None:
+    good, skipped = compared(EXPECTED), FormParity("b", "float32", 0, 0, 0, 0, None, 0, reason="no AVX-512")
+    bad = compared(EXPECTED + 0.1)
+    assert ParityResult((good, skipped), ("a",))
+    assert not ParityResult((good, bad), ("a",))
+    assert not ParityResult((skipped,), ("a",)), "nothing ran, nothing is proven"
+    assert "not run: no AVX-512" in ParityResult((good, skipped), ("a",)).table()
+    assert json.dumps(ParityResult((good, bad), ("a",)).to_dict())
+
+
+def test_parity_on_studies_is_written_beside_the_forms(exports: Path, tmp_path: Path) -> None:
+    shutil.copytree(exports, tmp_path / "exports")
+    write_study(tmp_path / "data", "sub-01", seed=1)
+    write_study(tmp_path / "data", "sub-02", seed=2, bright=1.0)
+    said = parity(BUNDLE, tmp_path / "exports", dataset_dir=tmp_path / "data")
+    proof = json.loads((tmp_path / "exports" / "parity.json").read_text())
+    assert "| standard | float32 | 9 |" in said and proof["passed"]
+    assert proof["studies"][0] == "golden" and proof["studies"][-2:] == ["sub-01", "sub-02"]
+
+
+@pytest.mark.parametrize("name", ["etscnet.onnx", "preprocess.onnx", "golden.npz"])
+def test_a_file_that_was_changed_or_is_missing_is_refused(exports: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "exports"
+    shutil.copytree(exports, folder)
+    content = bytearray((folder / name).read_bytes())
+    content[-10] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} is not the file that was exported"):
+        read_manifest(folder)
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=f"{name} is missing"):
+        read_manifest(folder)
+
+
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no manifest"):
+        read_manifest(tmp_path)
+    (tmp_path / "etscnet.json").write_text("{")
+    with pytest.raises(InputError, match="not JSON"):
+        read_manifest(tmp_path)
+    (tmp_path / "etscnet.json").write_text('{"schema": 0}')
+    with pytest.raises(InputError, match="schema 0"):
+        read_manifest(tmp_path)

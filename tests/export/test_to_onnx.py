@@ -1,0 +1,168 @@
+"""An export of the shipped weights: checked files with one interface, a manifest that knows them, scores that are torch's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from export import to_onnx
+from export.bundle import load_bundle
+from export.forms import FORMS, runs_on
+from export.machine import cpu_flags
+from export.manifest import read_manifest
+from export.session import open_session
+from export.to_onnx import check, export_onnx
+from scripts.checkpoint import save
+from scripts.errors import InputError
+from scripts.network import ETSCNet
+from tests.conftest import BUNDLE, ROOT
+
+FILES = [form.file for form in FORMS.values()]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_has_the_one_interface_and_is_readable_by_older_runtimes(exports: Path, file: str) -> None:
+    model = onnx.load(exports / file, load_external_data=False)
+    check(model)
+    assert [value.name for value in model.graph.input] == ["image"]
+    assert [value.name for value in model.graph.output] == ["pred", "branch_scores"]
+    assert next(opset.version for opset in model.opset_import if opset.domain == "") <= 18 and model.ir_version <= 10
+    assert not any(value.external_data for value in model.graph.initializer)
+    assert "Research only, not for diagnosis." in model.doc_string and "synthetic" in model.doc_string
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_file_tells_of_the_machine_that_made_it(exports: Path, file: str) -> None:
+    content = (exports / file).read_bytes()
+    assert str(ROOT).encode() not in content and b"site-packages" not in content
+
+
+def test_the_manifest_knows_every_file_and_what_it_is(exports: Path) -> None:
+    manifest = read_manifest(exports)
+    assert set(manifest["files"]) == {path.name for path in exports.iterdir()} - {"etscnet.json", "parity.json"}
+    assert {name: form["precision"] for name, form in manifest["forms"].items()}["gpu"] == "float16"
+    state = torch.load(BUNDLE / "models" / "model.pt", weights_only=True)
+    assert manifest["fusion_weights"] == state["fusion_weights"].tolist()
+    assert manifest["threshold"] == float(state["threshold"])
+    assert manifest["spatial_size"] == state["spatial_size"].tolist() == manifest["inputs"]["image"]["shape"][2:]
+    assert manifest["origin"]["data"]["synthetic"] and any("synthetic" in warning for warning in manifest["warnings"])
+    assert not manifest["for_timing_only"]
+
+
+def test_the_export_was_proven(exports: Path) -> None:
+    proof = json.loads((exports / "parity.json").read_text())
+    ran = [form for form in proof["forms"] if not form["reason"]]
+    assert proof["passed"] and all(form["passed"] for form in ran)
+    assert {form["form"] for form in ran} >= {"standard", "volume", "gpu"}
+
+
+def test_the_golden_case_goes_through_the_exported_files_alone(exports: Path) -> None:
+    manifest = read_manifest(exports)
+    prepare = onnxruntime.InferenceSession(exports / "preprocess.onnx", providers=["CPUExecutionProvider"])
+    with np.load(exports / "golden.npz") as golden, open_session(exports / "etscnet.onnx") as session:
+        channels = []
+        for modality in manifest["modalities"]:
+            volume = golden[modality].astype(np.float32)
+            one, zero = np.array(1, np.float32), np.array(0, np.float32)
+            feeds = {"volume": volume, "slope": one, "intercept": zero, "mask": np.ones(volume.shape, bool)}
+            channels.append(prepare.run(None, feeds)[0])
+        image = np.concatenate(channels, axis=1)
+        assert image[:, :, ::16, ::16, ::16] == pytest.approx(golden["coarse"], abs=1e-4)
+        pred, branch_scores = session.run(image)
+        assert pred == pytest.approx(golden["pred"], abs=1e-5)
+        assert branch_scores == pytest.approx(golden["branch_scores"], abs=1e-5)
+        weights = np.array(manifest["fusion_weights"])
+        assert float(pred[0, 0]) == pytest.approx(float(branch_scores[0] @ weights), abs=1e-6)
+
+
+def test_another_process_exports_the_same_bytes(exports: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "export",
+        "onnx",
+        "--bundle_root",
+        str(BUNDLE),
+        "--output_dir",
+        str(tmp_path / "again"),
+    ]
+    command += ["--forms", "standard"]
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for file in ("etscnet.onnx", "preprocess.onnx", "golden.npz"):
+        assert (tmp_path / "again" / file).read_bytes() == (exports / file).read_bytes(), file
+    assert [path.name for path in tmp_path.iterdir()] == ["again"], "nothing is left in the temporary folder"
+
+
+def test_the_3d_form_takes_any_number_of_images_where_it_is_asked_to(tmp_path: Path) -> None:
+    bundle = load_bundle(BUNDLE)
+    model = to_onnx.volume_graph(bundle.network, bundle.spatial_size, dynamic_batch=True)
+    onnx.save(model, tmp_path / "volume.onnx")
+    images = np.random.default_rng(0).random((3, 2, *bundle.spatial_size), dtype=np.float32)
+    with open_session(tmp_path / "volume.onnx") as session:
+        together = session.run(images)[0]
+        alone = np.concatenate([session.run(image[None])[0] for image in images])
+    assert together == pytest.approx(alone, abs=1e-5)
+    with pytest.raises(InputError, match="--forms volume"):
+        export_onnx(BUNDLE, tmp_path, forms="standard", dynamic_batch=True)
+
+
+def test_untrained_weights_are_refused_and_an_earlier_export_stays(
+    exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(BUNDLE, tmp_path / "bundle")
+    torch.manual_seed(0)
+    network = ETSCNet(["flair", "t2w"])
+    network.spatial_size.copy_(torch.tensor([32, 32, 32]))
+    save(network.state_dict(), tmp_path / "bundle" / "models" / "model.pt")
+    target = tmp_path / "exports"
+    shutil.copytree(exports, target)
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    untrained = onnx.load(exports / "etscnet.volume.onnx")  # an export of the right shape, without its half minute
+    monkeypatch.setattr(to_onnx, "volume_graph", lambda *args, **kwargs: untrained)
+    with pytest.raises(InputError, match="an untrained network proves nothing"):
+        export_onnx(tmp_path / "bundle", target, forms="standard")
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "exports"]
+
+
+def test_a_form_that_differs_fails_the_export(exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = onnx.load(exports / "etscnet.volume.onnx")
+    bias = next(value for value in wrong.graph.initializer if value.name.endswith("flair._fc.bias"))
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(1e-3), bias.name))
+    monkeypatch.setattr(to_onnx, "volume_graph", lambda *args, **kwargs: wrong)
+    with pytest.raises(InputError, match="scores are not torch's"):
+        export_onnx(BUNDLE, tmp_path / "exports", forms="standard")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_for_timing_is_marked(exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(to_onnx, "check", lambda model: None)
+    size = tuple(edge + 32 for edge in load_bundle(BUNDLE).spatial_size)
+    export_onnx(BUNDLE, tmp_path / "exports", forms="volume", spatial_size=size)
+    manifest = read_manifest(tmp_path / "exports")
+    assert manifest["for_timing_only"] and any("timing alone" in warning for warning in manifest["warnings"])
+
+
+def test_a_form_is_offered_where_the_processor_has_its_blocks() -> None:
+    assert runs_on(FORMS["standard"], set()) and not runs_on(FORMS["nchwc16"], {"avx2"})
+    assert runs_on(FORMS["nchwc8"], {"avx2"}) and not runs_on(FORMS["nchwc8"], {"avx2", "avx512f"})
+    assert isinstance(cpu_flags(), set)
+
+
+def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Correct --forms"):
+        export_onnx(BUNDLE, tmp_path / "exports", forms="fastest")
+    with pytest.raises(InputError, match="Give --bundle_root"):
+        export_onnx(tmp_path, tmp_path / "exports")
