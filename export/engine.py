@@ -1,4 +1,4 @@
-"""`python -m export tensorrt`: the engine of an export, built on the device that it will run on, and its entry in the manifest."""
+"""`python -m export tensorrt`: an engine, built on the device that it will run on, and its entry in the export's manifest."""
 
 from __future__ import annotations
 

