@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check
+.PHONY: help setup demo test bench check
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,12 @@ demo: setup ## make one synthetic study and score it: demo/result
 
 test: setup ## run the tests (about the full-size ones: CONTRIBUTING.md)
 	$(RUN) -m pytest -q
+
+bench: setup ## race every way of running the network at full size: results/benchmark
+	$(RUN) -m pip install --quiet --constraint constraints.txt --group bench
+	$(RUN) -m export onnx --bundle_root bundle --output_dir results/exports --spatial_size "[256,256,128]"
+	$(RUN) -m export benchmark --bundle_root bundle --exports results/exports --spatial_size "[256,256,128]" \
+		--output_dir results/benchmark
 
 check: setup ## lint, format, types, JSON
 	$(VENV)/bin/ruff check .

@@ -13,6 +13,8 @@ VERBS = {
     "onnx": "export.to_onnx:export_onnx",
     "parity": "export.parity:parity",
     "tensorrt": "export.engine:export_tensorrt",
+    "benchmark": "export.benchmark:benchmark",
+    "benchmark-scaling": "export.scaling:benchmark_scaling",
 }
 
 

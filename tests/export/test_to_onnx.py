@@ -123,9 +123,10 @@ def test_untrained_weights_are_refused_and_an_earlier_export_stays(
     exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(BUNDLE, tmp_path / "bundle")
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")  # a bundle finds them inside or beside itself
     torch.manual_seed(0)
     network = ETSCNet(["flair", "t2w"])
-    network.spatial_size.copy_(torch.tensor([32, 32, 32]))
+    network.spatial_size.copy_(torch.tensor(load_bundle(BUNDLE).spatial_size))
     save(network.state_dict(), tmp_path / "bundle" / "models" / "model.pt")
     target = tmp_path / "exports"
     shutil.copytree(exports, target)
@@ -135,7 +136,7 @@ def test_untrained_weights_are_refused_and_an_earlier_export_stays(
     with pytest.raises(InputError, match="an untrained network proves nothing"):
         export_onnx(tmp_path / "bundle", target, forms="standard")
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "exports"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "exports", "scripts"]
 
 
 def test_a_form_that_differs_fails_the_export(exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
