@@ -22,6 +22,7 @@ from export.route import Route
 from export.worker import RouteFailed, Worker
 
 TICKS_S = 0.02  # the kernel counts busy time in ticks of 10 ms: two of them mean nothing
+WINDOW_S = 0.5  # the least time over which busy ticks are counted: over a run of 20 ms they would tell nothing
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: `seconds` of latency, `others` = cores that others used meanwhile, whether that was too much, tries it took."""
+    """One run: `seconds` of latency, `others` = cores that others used then (half a second at least), too many or not, tries."""
 
     seconds: float
     others: float
@@ -149,10 +150,11 @@ def _sampled(worker: Worker, row: Row, settings: Settings) -> Row:
         while not tries or (tries[-1].noisy and len(tries) < settings.attempts):
             before, start = busy_seconds(), time.perf_counter()
             said = worker.sample()
-            wall = time.perf_counter() - start
+            time.sleep(max(WINDOW_S - (time.perf_counter() - start), 0.0))
+            window = time.perf_counter() - start
             others = max(busy_seconds() - before - said["cpu_seconds"], 0.0)
-            noisy = others > settings.busy_cores * wall + TICKS_S
-            tries.append(Sample(said["seconds"], others / wall, noisy, len(tries) + 1))
+            noisy = others > settings.busy_cores * window + TICKS_S
+            tries.append(Sample(said["seconds"], others / window, noisy, len(tries) + 1))
     except RouteFailed as error:
         return replace(row, status="failed", reason=f"after {len(row.samples)} samples: {error}", samples=())
     kept = replace(min(tries, key=lambda sample: (sample.noisy, sample.others)), tries=len(tries))

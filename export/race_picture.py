@@ -102,7 +102,7 @@ def _label(axes: Axes, rows: list[Row]) -> None:
                 fontsize=8,
                 ha="left" if dx > 0 else "right" if dx < 0 else "center",
                 va="center",
-                arrowprops={"arrowstyle": "-", "color": "#888888", "linewidth": 0.6} if abs(dy) > 13 else None,
+                arrowprops={"arrowstyle": "-", "color": "#888888", "linewidth": 0.6} if dy else None,
             )
             box = name.get_window_extent()
             inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)

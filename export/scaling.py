@@ -7,9 +7,7 @@ said to be trained at the size. Scores mean nothing there; times do.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +17,15 @@ from typing import Any
 import torch
 
 from export.benchmark import Benchmark, run_race
+from export.bundle import load_bundle
+from export.forms import DEFAULT_FORMS, FORMS, chosen, runs_on
+from export.machine import cpu_flags
+from export.manifest import write_manifest
 from export.race import Settings
 from export.race_table import markdown_row
 from export.routes import STOCK, all_routes
 from export.stock import stock_export, weights_modalities
+from export.to_onnx import write_forms
 from export.worker import ROOT
 from scripts.checkpoint import read_weights, save, write_atomically
 
@@ -72,12 +75,12 @@ def _race_at(bundle_root: str | Path, size: Sequence[int], count: int, settings:
         variant = make_variant(bundle_root, Path(folder) / "bundle", spatial_size=size, count=count)
         stock = stock_export(variant, folder, spatial_size=size)
         exports = Path(folder) / "exports"
-        command = [sys.executable, "-m", "export", "onnx", f"--bundle_root={variant}", f"--output_dir={exports}"]
-        made = subprocess.run(command, cwd=ROOT, env={**os.environ, "TMPDIR": folder}, stdout=sys.stderr)
-        exported = exports if made.returncode == 0 else None
-        if exported is None:
-            print(f"`export onnx` failed with status {made.returncode}: stock alone", file=sys.stderr)
-        routes = all_routes(_weights(variant), stock, exports=exported)
+        exports.mkdir()
+        bundle = load_bundle(variant)
+        forms = chosen([name for name in DEFAULT_FORMS if runs_on(FORMS[name], cpu_flags()) and name[:3] != "gpu"])
+        write_forms(bundle, forms, exports, spatial_size=size)
+        write_manifest(bundle, forms, exports, spatial_size=size)
+        routes = all_routes(_weights(variant), stock, exports=exports)
         running = [route for route in routes if route.name == STOCK or route.kind == "session"]
         return run_race(running, _weights(variant), stock=stock, spatial_size=size, settings=settings)
 

@@ -20,14 +20,18 @@ from export.race_table import table
 from export.route import Route
 from export.routes import all_routes, chosen
 from export.seeded_image import seeded_image
-from export.stock import weights_modalities
+from export.stock import stock_export, weights_modalities
+from scripts.checkpoint import trained_size
 from scripts.errors import InputError
 from tests.conftest import BUNDLE, ROOT
 
 WEIGHTS = BUNDLE / "models" / "model.pt"
+X, Y, Z = trained_size(WEIGHTS, otherwise=())
+TRAINED = (X, Y, Z)
+OTHER = (64, 48, 32)  # not what the shipped weights were trained on
 SCRIPT = """
 from export.benchmark import benchmark
-print(benchmark({bundle!r}, {exports!r}, output_dir={output!r}, spatial_size=(64, 64, 32), threads=1, repeats=2,
+print(benchmark({bundle!r}, {exports!r}, output_dir={output!r}, spatial_size={size!r}, threads=1, repeats=2,
     routes=["ort-stock", "torch-eager", "gpu-eager-fp16"]))
 """
 
@@ -36,7 +40,7 @@ print(benchmark({bundle!r}, {exports!r}, output_dir={output!r}, spatial_size=(64
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished race of the two quickest routes, and of one that needs a GPU."""
     folder = tmp_path_factory.mktemp("race")
-    script = SCRIPT.format(bundle=str(BUNDLE), exports=None, output=str(folder))
+    script = SCRIPT.format(bundle=str(BUNDLE), exports=None, output=str(folder), size=OTHER)
     environment_of_no_gpu = {"CUDA_VISIBLE_DEVICES": "", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -63,8 +67,8 @@ def test_a_race_end_to_end(finished: Path) -> None:
         assert row["times_floor"] == pytest.approx(row["median_ms"] / said["floor"]["node_by_node_ms"])
     assert (rows["gpu-eager-fp16"]["status"], rows["gpu-eager-fp16"]["reason"]) == ("not run", "no GPU")
     assert rows["ort-stock"]["times_faster_than_stock"] == 1
-    # The stock graph in float32: rounding of another order of sums, far below what a decision sees, and not a copy of torch's.
-    assert rows["ort-stock"]["score_difference"] < 1e-3
+    # The same network in float32 with sums in another order; the trial at the paper's size saw 8e-5.
+    assert rows["ort-stock"]["score_difference"] < 1e-4
     assert rows["torch-eager"]["score_difference"] == 0 and 0 < said["reference_score"] < 1
     # A process without torch is the lighter one: the memory is each route's own.
     assert rows["ort-stock"]["imported_bytes"] < rows["torch-eager"]["imported_bytes"] / 2
@@ -72,18 +76,19 @@ def test_a_race_end_to_end(finished: Path) -> None:
 
 def test_a_race_says_what_was_timed(finished: Path) -> None:
     text = (finished / "benchmark.md").read_text()
-    assert "flair + t2w, 64 x 64 x 32 voxels, 1 threads" in text
-    assert "The weights were trained on 32 x 32 x 32 voxels" in text  # the shipped ones
+    assert "flair + t2w, 64 x 48 x 32 voxels, 1 threads" in text
+    assert (
+        f"The weights were trained on {' x '.join(map(str, TRAINED))} voxels: at 64 x 48 x 32 their scores mean nothing"
+        in text
+    )
     assert "| gpu-eager-fp16 |" in text and "not run: no GPU" in text
     assert (finished / "benchmark.png").stat().st_size > 0 and (finished / "benchmark.svg").stat().st_size > 0
 
 
 def test_the_stock_export_is_made_once(finished: Path) -> None:
-    from export.stock import stock_export
-
-    made = next(finished.glob("stock_64x64x32_*.onnx"))
+    made = next(finished.glob("stock_64x48x32_*.onnx"))
     before = made.stat().st_mtime_ns
-    assert stock_export(BUNDLE, finished, spatial_size=(64, 64, 32)) == made
+    assert stock_export(BUNDLE, finished, spatial_size=OTHER) == made
     assert made.stat().st_mtime_ns == before
 
 
@@ -164,13 +169,13 @@ def test_our_forms_are_routes(exports: Path) -> None:
 
 
 def test_files_of_another_size_are_refused(exports: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\[64, 64, 32\], as asked for"):
-        benchmark(BUNDLE, exports, output_dir=tmp_path, spatial_size=(64, 64, 32))
+    with pytest.raises(InputError, match=r"\[64, 48, 32\], as asked for"):
+        benchmark(BUNDLE, exports, output_dir=tmp_path, spatial_size=OTHER)
 
 
 def test_ours_runs_beside_torch_and_gives_its_score(exports: Path, tmp_path: Path) -> None:
     image = tmp_path / "image.npy"
-    np.save(image, seeded_image(2, (32, 32, 32)))
+    np.save(image, seeded_image(2, TRAINED))
     routes = chosen(all_routes(WEIGHTS, "stock.onnx", exports=exports), "ours-standard,torch-eager")
     torch_row, ours = race(routes, image, settings=Settings(threads=1, repeats=1, warmup=1, attempts=1), gpu=False)
     assert ours.score == pytest.approx(torch_row.score, abs=1e-5)  # the issue's bound for float32

@@ -129,17 +129,23 @@ def test_a_race_that_is_killed_leaves_no_process(mean: Route, image: Path) -> No
 
 
 class Busy:
-    """Stands for a worker and for the processors: every run takes 1 s of wall and of CPU, others use what is told."""
+    """Stands for a worker, the clock and the processors: a run keeps one busy, and others use so many more during each try."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, others: list[float]) -> None:
-        self._others, self.runs, self._busy, self._clock = itertools.chain(others, itertools.repeat(0.0)), 0, 0.0, 0.0
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, others: list[float], *, run_s: float = 1.0) -> None:
+        self._others, self._run_s = itertools.chain(others, itertools.repeat(0.0)), run_s
+        self.runs, self._rate, self._busy, self._clock = 0, 0.0, 0.0, 0.0
         monkeypatch.setattr(race_module, "busy_seconds", lambda: self._busy)
         monkeypatch.setattr(time, "perf_counter", lambda: self._clock)
+        monkeypatch.setattr(time, "sleep", self._pass)
+
+    def _pass(self, seconds: float) -> None:
+        self._clock, self._busy = self._clock + seconds, self._busy + self._rate * seconds
 
     def sample(self) -> dict[str, Any]:
-        self.runs, self._clock = self.runs + 1, self._clock + 1.0
-        self._busy += 1.0 + next(self._others)
-        return {"seconds": 1.0 + 0.001 * self.runs, "cpu_seconds": 1.0, "score": 0.5, "peak_bytes": 1}
+        self.runs, self._rate = self.runs + 1, next(self._others)
+        self._pass(self._run_s)
+        self._busy += self._run_s
+        return {"seconds": 1.0 + 0.001 * self.runs, "cpu_seconds": self._run_s, "score": 0.5, "peak_bytes": 1}
 
 
 ROW = Row(Route("ort-x", "onnxruntime", "onnxruntime", "x.onnx"), "ran")
@@ -151,6 +157,12 @@ def test_a_noisy_sample_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
     (sample,) = row.samples
     assert worker.runs == 3 and sample.tries == 3
     assert not sample.noisy and sample.seconds == pytest.approx(1.003)
+
+
+def test_noise_is_seen_in_a_run_shorter_than_the_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Busy(monkeypatch, [1.1] * 9, run_s=0.01)
+    row = race_module._sampled(worker, ROW, QUICK)  # type: ignore[arg-type]
+    assert row.samples[0].noisy and row.samples[0].others == pytest.approx(1.1)
 
 
 def test_where_it_never_gets_quiet_the_quietest_sample_is_kept_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
