@@ -16,14 +16,15 @@ from scripts.errors import CohortError, InputError
 from tests.conftest import BUNDLE
 
 CONFIGS = {path.stem: path for path in (BUNDLE / "configs").rglob("*.json") if path.stem != "metadata"}
-COMPLETE = {"train": "training", "inference": "inference"}  # the others are laid over train.json
+COMPLETE = {"train": "training", "inference": "inference"}
+BASES = {"inference_onnx": "inference"}  # what an overlay is laid over, where it is not train.json
 
 
 def parser(name: str, **overrides: Any) -> ConfigParser:
     """As MONAI's `run` reads it: metadata, the config (an overlay behind what it is laid over), overrides."""
     made = ConfigParser()
     made.read_meta(BUNDLE / "configs" / "metadata.json")
-    files = [CONFIGS[name]] if name in COMPLETE else [CONFIGS["train"], CONFIGS[name]]
+    files = [CONFIGS[name]] if name in COMPLETE else [CONFIGS[BASES.get(name, "train")], CONFIGS[name]]
     made.read_config([str(file) for file in files])
     made.update(overrides)
     return made
@@ -35,6 +36,7 @@ def test_the_number_of_configs() -> None:
         "densenet121",
         "evaluate",
         "inference",
+        "inference_onnx",
         "multi_gpu_train",
         "resnet18",
         "swin",
