@@ -18,7 +18,7 @@ def export_tensorrt(
     exports: str | Path = "exports",
     *,
     target: Target = "tensorrt",
-    form: str = "gpu",
+    form: str = "gpu-fp32",
     memory_mb: int | None = None,
     timing_cache: str | Path | None = None,
 ) -> str:

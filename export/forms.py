@@ -42,7 +42,7 @@ FORMS = {
     "gpu-fp32": Form("etscnet.gpu-fp32.onnx", "the same in float32", Lowering(EVERYTHING, fold_scale=False)),
     "volume": Form("etscnet.volume.onnx", "other tools: 3-D operators, as torch exports them", None),
 }
-DEFAULT_FORMS = ("standard", "nchwc16", "nchwc8", "gpu")
+DEFAULT_FORMS = ("standard", "nchwc16", "nchwc8", "gpu-fp32")
 
 
 def chosen(names: str | tuple[str, ...] | list[str] | None) -> dict[str, Form]:

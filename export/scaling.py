@@ -61,10 +61,12 @@ def benchmark_scaling(
     settings, own = Settings(threads=int(threads), repeats=int(repeats)), len(weights_modalities(_weights(bundle_root)))
     middle = sizes[len(sizes) // 2]
     points = dict.fromkeys([(tuple(size), own) for size in sizes] + [(tuple(middle), count) for count in modalities])
-    races = [(size, count, _race_at(bundle_root, size, count, settings)) for size, count in points]
-    content = [{"spatial_size": size, "modalities": count, **race.to_dict()} for size, count, race in races]
+    races: list[tuple[Sequence[int], int, Benchmark]] = []
+    for size, count in points:
+        races.append((size, count, _race_at(bundle_root, size, count, settings)))
+        content = [{"spatial_size": at, "modalities": number, **race.to_dict()} for at, number, race in races]
+        write_atomically(Path(output_dir) / "scaling.json", json.dumps(content, indent=2) + "\n")  # so far: it is long
     text = _table(races)
-    write_atomically(Path(output_dir) / "scaling.json", json.dumps(content, indent=2) + "\n")
     write_atomically(Path(output_dir) / "scaling.md", text)
     return text
 

@@ -115,7 +115,7 @@ def export_onnx(
     Args:
         bundle_root: the bundle.
         output_dir: where the files go; a failed export leaves what was there.
-        forms: some of export.forms.FORMS; None: standard, nchwc16, nchwc8, gpu.
+        forms: some of export.forms.FORMS; None: standard, nchwc16, nchwc8, gpu-fp32.
         spatial_size: another grid than that of the training, for timing alone: the manifest says so.
         config_file: an overlay over inference.json, for weights of another backbone.
         dynamic_batch: of the form `volume`.

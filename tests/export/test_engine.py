@@ -24,10 +24,10 @@ def test_the_engine_of_the_shipped_network_stands_in_the_manifest_with_its_plann
     entry = json.loads(export_tensorrt(copy, target="tensorrt-rtx"))
     manifest = read_manifest(copy)
     assert manifest["engines"] == {"etscnet.rtx.engine": entry}
-    assert entry["form"] == "gpu" and entry["precisions"] == ["float16", "float32"]
-    assert entry["onnx_sha256"] == manifest["files"]["etscnet.gpu.onnx"]["sha256"]
-    # Two branches of 4.69 M half-precision weights, with some room for what the planner adds; far from the 3-D form's.
-    assert 15e6 < entry["weights_bytes"] < 30e6 and entry["activation_bytes"] is not None
+    assert entry["form"] == "gpu-fp32" and entry["precisions"] == ["float32"]
+    assert entry["onnx_sha256"] == manifest["files"]["etscnet.gpu-fp32.onnx"]["sha256"]
+    # Two branches of 4.69 M weights of four bytes, with some room for what the planner adds.
+    assert 35e6 < entry["weights_bytes"] < 60e6 and entry["activation_bytes"] is not None
 
 
 @pytest.mark.parametrize(
