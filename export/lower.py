@@ -89,6 +89,8 @@ def lower(model: onnx.ModelProto, form: Lowering, *, notes: str = "") -> onnx.Mo
     _, modalities, depth, height, width = shape
     flat = writer.node("Reshape", image.name, writer.integers([1, modalities * depth, height, width]))
     walk = _Walk(model.graph, Convolution(form.layers(writer), form.stack_below), flat, (1, depth, height, width))
+    if modalities == 1:
+        walk.values[image.name] = Channel(0)  # there is nothing to slice
     for node in model.graph.node:
         walk.visit(node)
     outputs = {}

@@ -160,7 +160,7 @@ def test_routes_are_chosen_by_name_and_by_family() -> None:
 
 def test_our_forms_are_routes(exports: Path) -> None:
     routes = {route.name: route for route in all_routes(WEIGHTS, "stock.onnx", exports=exports)}
-    assert {"ours-standard", "ours-nchwc16", "ours-nchwc8", "gpu-ort-gpu"} <= set(routes)
+    assert {"ours-standard", "ours-nchwc16", "ours-nchwc8", "gpu-ort-gpu-fp32"} <= set(routes)
     assert Path(routes["ours-standard"].file).is_file()
     assert routes["ours-standard"].why_not(gpu=False) is None
     # One processor has one size of block, so that at least one of the two can't run here.

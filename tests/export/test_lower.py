@@ -68,12 +68,20 @@ class Small(nn.Module):
         return self.linear(x)
 
 
+class One(Small):
+    """A network of one modality: there is no channel to slice."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        logit = self.branch(image)
+        return logit, torch.sigmoid(logit)
+
+
 @lru_cache
-def small() -> onnx.ModelProto:
+def small(kind: type[Small] = Small) -> onnx.ModelProto:
     torch.manual_seed(0)
     program = torch.onnx.export(
-        Small().eval(),
-        (torch.zeros(1, 2, *SIZE),),
+        kind().eval(),
+        (torch.zeros(1, 2 if kind is Small else 1, *SIZE),),
         input_names=["image"],
         output_names=["pred", "branch_scores"],
         opset_version=18,
@@ -104,6 +112,11 @@ def test_a_form_of_standard_operators_says_what_the_3d_graph_says(name: str, ima
     assert {opset.domain for opset in lowered.opset_import} == {""}
     # Float32 sums in another order: 1e-6 of values near 1.
     assert run(lowered, image) == pytest.approx(run(small(), image), abs=2e-6)
+
+
+def test_a_network_of_one_modality_is_lowered_too(image: np.ndarray) -> None:
+    one = np.ascontiguousarray(image[:, :1])
+    assert run(lower(small(One), Lowering()), one) == pytest.approx(run(small(One), one), abs=2e-6)
 
 
 @pytest.mark.parametrize("name", BLOCKED)
