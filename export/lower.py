@@ -3,7 +3,7 @@
 ONNX Runtime has no 3-D depthwise kernel and falls back to a slow path; other runtimes are tuned for 2-D as well. So the depth
 (x, the first axis of RAS volumes) becomes a list of planes. A k x k x k convolution is the sum of k in-plane ones, the stem sees
 its planes as channels, means are taken in each plane and then over the planes, a squeeze-excite scale goes into the
-projection's weights, and paddings belong to the convolutions already. `benchmarks/README.md` has the figures.
+projection's weights, and paddings belong to the convolutions already.
 
 The graphs understood are those of torch's exporter for networks of convolutions, SiLU, squeeze-excite, residual sums, a global
 mean and a linear head, with batch norm folded (EfficientNet). Any other operator is refused by its name.
