@@ -25,14 +25,22 @@ class TrainedBundle:
         spatial_size: of the images that it was trained on.
         config: the configuration that both come from.
         weights: model.pt.
-        version: of the bundle.
     """
 
     network: ETSCNet
     spatial_size: tuple[int, int, int]
     config: ConfigParser
     weights: Path
-    version: str
+
+    @property
+    def version(self) -> str:
+        """Of the bundle, from its metadata."""
+        return str(self.config["_meta_"]["version"])
+
+    @property
+    def intended_use(self) -> str:
+        """What every file of the export says, from the metadata."""
+        return str(self.config["_meta_"]["intended_use"])
 
     @property
     def preprocessing(self) -> list[dict[str, Any]]:
@@ -88,5 +96,4 @@ def load_bundle(bundle_root: str | Path, *, config_file: str | Path | None = Non
         (int(size[0]), int(size[1]), int(size[2])),
         parser,
         Path(parser.get_parsed_content("checkpoint")),
-        str(parser["_meta_"]["version"]),
     )

@@ -22,12 +22,12 @@ PRODUCER = "etsc-net"
 class GraphWriter:
     """Collects nodes and constants in the order in which they are written.
 
-    Args:
-        domains: further operator domains, name -> version.
+    Attributes:
+        domains: of the operators, name -> version; whoever writes others than ONNX's adds theirs.
     """
 
-    def __init__(self, domains: Mapping[str, int] | None = None) -> None:
-        self.domains = {"": OPSET, **(domains or {})}
+    def __init__(self) -> None:
+        self.domains = {"": OPSET}
         self.nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from export.graph import GraphWriter
 
@@ -62,7 +63,7 @@ class Layers:
 
     def cast(self, plane: str) -> str:
         """float32 -> the planes' own type."""
-        return self._to(plane, 10) if self.dtype == np.float16 else plane
+        return self._to(plane, TensorProto.FLOAT16) if self.dtype == np.float16 else plane
 
     def conv(self, plane: str, kernel: Kernel, *, addend: str | None = None, scale: str | None = None) -> str:
         """A 2-D convolution, plus `addend` of the output's shape, of the input times `scale`, a float32 vector (1, C_in)."""
@@ -94,10 +95,10 @@ class Layers:
 
     def plane_mean(self, plane: str) -> str:
         """(n, C, H, W) -> (n, C, 1, 1) float32."""
-        return self.writer.node("GlobalAveragePool", self._to(plane, 1) if self.dtype == np.float16 else plane)
+        return self.writer.node("GlobalAveragePool", self._to(plane, TensorProto.FLOAT) if self.dtype == np.float16 else plane)
 
     def _typed(self, vector: str) -> str:
-        return self._to(vector, 10) if self.dtype == np.float16 else vector
+        return self._to(vector, TensorProto.FLOAT16) if self.dtype == np.float16 else vector
 
     def _to(self, tensor: str, kind: int) -> str:
         return self.writer.node("Cast", tensor, to=kind)

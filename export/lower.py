@@ -18,7 +18,7 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
-from export.blocked import NCHWC_DOMAIN, BlockedLayers
+from export.blocked import BlockedLayers
 from export.graph import GraphWriter
 from export.layers import Layers
 from export.volume import Convolution, Kernel3d, Volume
@@ -70,25 +70,25 @@ class Channel:
     index: int
 
 
-def lower(model: onnx.ModelProto, form: Lowering, *, notes: str = "") -> onnx.ModelProto:
+def lower(model: onnx.ModelProto, lowering: Lowering, *, notes: str = "") -> onnx.ModelProto:
     """The same function in 2-D operations.
 
     Args:
         model: `image` (1, M, D, H, W) -> vectors (1, n), batch norm folded, static shapes.
-        form: how.
+        lowering: how.
         notes: the doc string of the result.
 
     Raises:
         InputError: an operator, or a use of one, that is not understood.
     """
-    writer = GraphWriter({NCHWC_DOMAIN: 1} if form.block else None)
+    writer = GraphWriter()
     (image,) = model.graph.input
     shape = [edge.dim_value for edge in image.type.tensor_type.shape.dim]
     if len(shape) != 5 or shape[0] != 1 or 0 in shape:
         raise _unknown(f"the input {image.name} {shape}", "one static image (1, M, D, H, W)")
     _, modalities, depth, height, width = shape
     flat = writer.node("Reshape", image.name, writer.integers([1, modalities * depth, height, width]))
-    walk = _Walk(model.graph, Convolution(form.layers(writer), form.stack_below), flat, (1, depth, height, width))
+    walk = _Walk(model.graph, Convolution(lowering.layers(writer), lowering.stack_below), flat, (1, depth, height, width))
     if modalities == 1:
         walk.values[image.name] = Channel(0)  # there is nothing to slice
     for node in model.graph.node:
@@ -119,7 +119,7 @@ class _Walk:
         self.rules: dict[str, Callable[[onnx.NodeProto], Any]] = {
             "Slice": self._slice,
             "Conv": self._conv,
-            "Sigmoid": lambda node: Sigmoid(self._value(node.input[0])),
+            "Sigmoid": lambda node: Sigmoid(self.values[node.input[0]]),
             "Mul": self._mul,
             "ReduceMean": self._mean,
             "Add": self._add,
@@ -140,15 +140,12 @@ class _Walk:
         """What a vector or a constant of the 3-D graph is called in the new one."""
         if name in self.constants:
             return self.writer.constant(self.constants[name])
-        value = self._value(name)
+        value = self.values[name]
         if isinstance(value, Sigmoid) and isinstance(value.argument, str):
             value = self.values[name] = self.writer.node("Sigmoid", value.argument)
         if not isinstance(value, str):
             raise _unknown(f"a volume ({name}) where a vector is needed", "a vector (1, C)")
         return value
-
-    def _value(self, name: str) -> Any:
-        return self.values[name]
 
     def _volume(self, name: str) -> Volume:
         value = self.values[name]

@@ -34,7 +34,7 @@ def write_manifest(
         "schema": SCHEMA,
         "name": "eTSC-Net",
         "version": model_version(bundle.weights, bundle.version),
-        "intended_use": "Research only, not for diagnosis.",
+        "intended_use": bundle.intended_use,
         "warnings": [
             *filter(None, [origin_warning(bundle.weights)]),
             *[f"The weights were trained at {list(bundle.spatial_size)}: this export is for timing alone."]

@@ -26,11 +26,10 @@ import numpy as np
 import onnx
 from monai.transforms import ConcatItemsd, MapTransform, Orientationd, Resized, ScaleIntensityd, ThresholdIntensityd
 
+from export.graph import IR_VERSION, OPSET, PRODUCER
 from scripts.errors import InputError
 from scripts.transforms import BrainExtractiond, CheckStudyd, LoadStudyd
 
-OPSET, IR_VERSION = 18, 8  # the first IR that knows opset 18: every ONNX Runtime that runs the graph can read it
-PRODUCER = "etsc-net"
 BRAIN = "scripts.transforms.BrainExtractiond"
 UNTOLD = ("dtype", "lazy")  # of MONAI's own machinery: nothing to tell the manifest
 Config = str | Path | Sequence[Mapping[str, Any]]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from unittest import mock
 
 import onnx
 import torch
@@ -31,15 +31,13 @@ from scripts.checkpoint import origin_warning
 from scripts.errors import InputError
 from scripts.network import ETSCNet
 
-RESEARCH = "Research only, not for diagnosis."
-
 
 class Scores(nn.Module):
     """image (B, M, x, y, z) -> pred (B, 1), branch_scores (B, M)."""
 
     def __init__(self, network: ETSCNet) -> None:
         super().__init__()
-        self.network = network.eval()
+        self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.network(image, return_logits=True)
@@ -59,8 +57,7 @@ def volume_graph(
     """
     image = torch.zeros(2 if dynamic_batch else 1, len(network.modalities), *spatial_size)
     batch = {"image": {0: torch.export.Dim("batch")}} if dynamic_batch else None
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(tempfile, "tempdir", folder):
-        # (The exporter leaves some 37 MB in the temporary folder each time.)
+    with _own_temporary_folder():
         program = torch.onnx.export(
             Scores(network).eval(),
             (image,),
@@ -74,6 +71,17 @@ def volume_graph(
     if program is None:  # says torch's signature
         raise ValueError("torch's exporter gave no program.")
     return _clean(program.model_proto, notes)
+
+
+@contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    """torch's exporter leaves some 37 MB in the temporary folder each time: give it one that goes away."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as tempfile.tempdir:
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def _clean(model: onnx.ModelProto, notes: str) -> onnx.ModelProto:
@@ -164,7 +172,7 @@ def write_forms(
     dynamic_batch: bool = False,
 ) -> None:
     """Write and check one file a form."""
-    notes = " ".join(filter(None, (RESEARCH, origin_warning(bundle.weights))))
+    notes = " ".join(filter(None, (bundle.intended_use, origin_warning(bundle.weights))))
     volume = volume_graph(bundle.network, spatial_size, dynamic_batch=dynamic_batch, notes=notes)
     for form in tqdm(forms.values(), desc="forms", disable=None):
         model = volume if form.lowering is None else lower(volume, form.lowering, notes=notes)

@@ -1,13 +1,10 @@
-"""Command line of the cohort side: `python -m scripts VERB --option value`. Only the module of the verb is imported."""
+"""Command line of the cohort side: `python -m scripts VERB --option value`."""
 
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
-import fire
-
-from scripts.errors import say_plainly
+from scripts.commands import run
 
 VERBS = {
     "cohort": "scripts.cohort:make_datalists",
@@ -17,17 +14,5 @@ VERBS = {
     "show": "scripts.show:show",
 }
 
-
-def main(arguments: list[str]) -> None:
-    """Run the verb named first; without one, list them."""
-    wanted = [verb for verb in VERBS if arguments[:1] == [verb]] or list(VERBS)
-    components = {}
-    for verb in wanted:
-        module, function = VERBS[verb].split(":")
-        components[verb] = getattr(import_module(module), function)
-    fire.Fire(components, command=arguments, name="python -m scripts")
-
-
 if __name__ == "__main__":
-    sys.excepthook = say_plainly
-    main(sys.argv[1:])
+    run("scripts", VERBS, sys.argv[1:])
