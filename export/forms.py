@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from export.lower import Lowering
@@ -45,21 +46,32 @@ FORMS = {
 DEFAULT_FORMS = ("standard", "nchwc16", "nchwc8", "gpu-fp32")
 
 
-def chosen(names: str | tuple[str, ...] | list[str] | None) -> dict[str, Form]:
-    """The forms of these names; all that a deployment may need for None.
+def chosen(names: str | Sequence[str] | None, cpu_flags: Set[str]) -> dict[str, Form]:
+    """The forms of these names; for None all that a deployment may need and this processor can prove.
+
+    A form that does not run here is never exported: nobody would have compared it with torch.
 
     Raises:
-        InputError: a name that is no form's.
+        InputError: a name that is no form's, or a form that does not run on a processor with these flags.
     """
-    wanted = DEFAULT_FORMS if names is None else (names,) if isinstance(names, str) else tuple(names)
+    if names is None:
+        return {name: FORMS[name] for name in DEFAULT_FORMS if runs_on(FORMS[name].cpu_flag, cpu_flags)}
+    wanted = (names,) if isinstance(names, str) else tuple(names)
     unknown = [name for name in wanted if name not in FORMS]
     if unknown or not wanted:
         raise InputError(f"forms {unknown}", expected=f"some of {list(FORMS)}", remedy="Correct --forms.")
+    for name in wanted:
+        if not runs_on(FORMS[name].cpu_flag, cpu_flags):
+            raise InputError(
+                f"the form {name} can't be compared with torch on this processor",
+                expected=f"a processor for {FORMS[name].meant_for}",
+                remedy="Export it on one that runs it, or leave it out of --forms.",
+            )
     return {name: FORMS[name] for name in wanted}
 
 
-def runs_on(form: Form, cpu_flags: set[str]) -> bool:
-    """Whether a processor with these flags runs the form. With AVX-512, ONNX Runtime's blocks are of 16 and nothing else."""
-    if form.cpu_flag == "avx2":
+def runs_on(needs: str, cpu_flags: Set[str]) -> bool:
+    """Whether a processor with these flags runs a form that needs this one. With AVX-512, ONNX Runtime's blocks are of 16 alone."""
+    if needs == "avx2":
         return "avx2" in cpu_flags and "avx512f" not in cpu_flags
-    return not form.cpu_flag or form.cpu_flag in cpu_flags
+    return not needs or needs in cpu_flags

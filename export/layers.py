@@ -95,7 +95,9 @@ class Layers:
 
     def plane_mean(self, plane: str) -> str:
         """(n, C, H, W) -> (n, C, 1, 1) float32."""
-        return self.writer.node("GlobalAveragePool", self._to(plane, TensorProto.FLOAT) if self.dtype == np.float16 else plane)
+        return self.writer.node(
+            "GlobalAveragePool", self._to(plane, TensorProto.FLOAT) if self.dtype == np.float16 else plane
+        )
 
     def _typed(self, vector: str) -> str:
         return self._to(vector, TensorProto.FLOAT16) if self.dtype == np.float16 else vector

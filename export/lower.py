@@ -88,7 +88,9 @@ def lower(model: onnx.ModelProto, lowering: Lowering, *, notes: str = "") -> onn
         raise _unknown(f"the input {image.name} {shape}", "one static image (1, M, D, H, W)")
     _, modalities, depth, height, width = shape
     flat = writer.node("Reshape", image.name, writer.integers([1, modalities * depth, height, width]))
-    walk = _Walk(model.graph, Convolution(lowering.layers(writer), lowering.stack_below), flat, (1, depth, height, width))
+    walk = _Walk(
+        model.graph, Convolution(lowering.layers(writer), lowering.stack_below), flat, (1, depth, height, width)
+    )
     if modalities == 1:
         walk.values[image.name] = Channel(0)  # there is nothing to slice
     for node in model.graph.node:

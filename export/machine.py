@@ -68,7 +68,7 @@ def _best(run: Callable[[], object], runs: int) -> float:
 def describe_machine() -> dict[str, Any]:
     """CPU, cores, vector instructions, caches (bytes), memory (bytes), GPU, system: what a reader needs to judge a time."""
     said = _cpuinfo()
-    flags = set((said.get("flags") or said.get("Features") or "").split())
+    flags = cpu_flags()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "cpu": said.get("model name") or platform.processor() or platform.machine(),
@@ -76,7 +76,6 @@ def describe_machine() -> dict[str, Any]:
         "logical_cores": psutil.cpu_count(),
         "virtual_machine": "hypervisor" in flags,
         "vector_flags": [flag for flag in FLAGS if flag in flags],
-        "nchwc_block": 16 if "avx512f" in flags else 8,  # channels that ONNX Runtime keeps together
         "caches_bytes": _caches(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpu": gpu,
@@ -114,8 +113,5 @@ def _caches() -> dict[str, int]:
 
 def cpu_flags() -> set[str]:
     """What the processor says that it has, from /proc/cpuinfo; empty where there is none."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}
+    said = _cpuinfo()
+    return set((said.get("flags") or said.get("Features") or "").split())

@@ -150,7 +150,7 @@ def prove(
     size = tuple(manifest["spatial_size"])
     files = {name: exports / form["file"] for name, form in manifest["forms"].items()}
     flags = cpu_flags()
-    ran = {name: path for name, path in files.items() if runs_on(FORMS[name], flags)}
+    ran = {name: path for name, path in files.items() if runs_on(FORMS[name].cpu_flag, flags)}
     names, labels, logits, expected = [], [], [], []
     scores: dict[str, list[Array]] = {name: [] for name in ran}
     studies = list(_studies(bundle, exports, size)) + [(str(case["case"]), case, case.get("label")) for case in cases]

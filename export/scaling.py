@@ -18,7 +18,7 @@ import torch
 
 from export.benchmark import Benchmark, run_race
 from export.bundle import load_bundle
-from export.forms import DEFAULT_FORMS, FORMS, chosen, runs_on
+from export.forms import chosen
 from export.machine import cpu_flags
 from export.manifest import write_manifest
 from export.race import Settings
@@ -79,7 +79,7 @@ def _race_at(bundle_root: str | Path, size: Sequence[int], count: int, settings:
         exports = Path(folder) / "exports"
         exports.mkdir()
         bundle = load_bundle(variant)
-        forms = chosen([name for name in DEFAULT_FORMS if runs_on(FORMS[name], cpu_flags()) and name[:3] != "gpu"])
+        forms = {name: form for name, form in chosen(None, cpu_flags()).items() if not name.startswith("gpu")}
         write_forms(bundle, forms, exports, spatial_size=size)
         write_manifest(bundle, forms, exports, spatial_size=size)
         routes = all_routes(_weights(variant), stock, exports=exports)

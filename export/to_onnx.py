@@ -24,6 +24,7 @@ from export.forms import Form, chosen
 from export.golden import write_golden
 from export.graph import IR_VERSION, OPSET, PRODUCER
 from export.lower import lower
+from export.machine import cpu_flags
 from export.manifest import write_manifest
 from export.parity import prove
 from export.preprocess_graph import preprocess_model
@@ -123,7 +124,8 @@ def export_onnx(
     Args:
         bundle_root: the bundle.
         output_dir: where the files go; a failed export leaves what was there.
-        forms: some of export.forms.FORMS; None: standard, nchwc16, nchwc8, gpu-fp32.
+        forms: some of export.forms.FORMS; None: standard, gpu-fp32 and that of nchwc16, nchwc8
+            which this processor runs.
         spatial_size: another grid than that of the training, for timing alone: the manifest says so.
         config_file: an overlay over inference.json, for weights of another backbone.
         dynamic_batch: of the form `volume`.
@@ -134,7 +136,7 @@ def export_onnx(
     Raises:
         InputError: no bundle, a form that does not exist, an operator that the lowering does not know, scores that differ.
     """
-    bundle, wanted = load_bundle(bundle_root, config_file=config_file), chosen(forms)
+    bundle, wanted = load_bundle(bundle_root, config_file=config_file), chosen(forms, cpu_flags())
     if dynamic_batch and list(wanted) != ["volume"]:
         raise InputError(
             f"a dynamic batch of the forms {list(wanted)}", expected="--forms volume", remedy="Others hold one image."
@@ -160,7 +162,7 @@ def export_onnx(
         target.mkdir(exist_ok=True)
         for path in sorted(staging.iterdir(), key=lambda path: path.name == "etscnet.json"):  # the manifest last
             shutil.move(path, target / path.name)
-    return f"{result.table()}\n{target}: {', '.join(sorted(path.name for path in target.iterdir()))}"
+    return f"{result.table()}\nwritten to {target}"
 
 
 def write_forms(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.__main__ import main
+from scripts.__main__ import VERBS
+from scripts.commands import run
 from scripts.errors import InputError
 from scripts.handlers import write_csv
 from scripts.show import show
@@ -94,5 +95,5 @@ def test_a_lost_or_damaged_result_is_refused(tmp_path: Path, content: str | None
 
 def test_the_verb_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, cases=1)
-    main(["show", "--output_dir", str(tmp_path)])
+    run("scripts", VERBS, ["show", "--output_dir", str(tmp_path)])
     assert capsys.readouterr().out == show(tmp_path) + "\n"

@@ -160,12 +160,18 @@ def test_routes_are_chosen_by_name_and_by_family() -> None:
 
 def test_our_forms_are_routes(exports: Path) -> None:
     routes = {route.name: route for route in all_routes(WEIGHTS, "stock.onnx", exports=exports)}
-    assert {"ours-standard", "ours-nchwc16", "ours-nchwc8", "gpu-ort-gpu-fp32"} <= set(routes)
+    assert {"ours-standard", "gpu-ort-gpu-fp32"} <= set(routes)
     assert Path(routes["ours-standard"].file).is_file()
     assert routes["ours-standard"].why_not(gpu=False) is None
-    # One processor has one size of block, so that at least one of the two can't run here.
-    assert routes["ours-nchwc16"].unfit or routes["ours-nchwc8"].unfit
-    assert "gpu-ort-nchwc16" not in routes  # its operators are the CPU's
+    assert not {name for name in routes if name.startswith("gpu-ort-nchwc")}, "their operators are the CPU's"
+
+
+def test_a_form_for_another_processor_is_a_row_that_says_so(exports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.routes.cpu_flags", set)
+    routes = all_routes(WEIGHTS, "stock.onnx", exports=exports)
+    blocked = [route for route in routes if route.name.startswith("ours-nchwc")]
+    assert all("for another processor" in str(route.why_not(gpu=False)) for route in blocked)
+    assert not next(route for route in routes if route.name == "ours-standard").unfit
 
 
 def test_files_of_another_size_are_refused(exports: Path, tmp_path: Path) -> None:

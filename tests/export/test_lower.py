@@ -14,7 +14,6 @@ from onnx import helper
 from torch import Tensor, nn
 
 from export.forms import EVERYTHING, runs_on
-from export.forms import Form as FileForm
 from export.graph import GraphWriter
 from export.lower import Lowering, lower
 from export.machine import cpu_flags
@@ -122,7 +121,7 @@ def test_a_network_of_one_modality_is_lowered_too(image: np.ndarray) -> None:
 @pytest.mark.parametrize("name", BLOCKED)
 def test_a_blocked_form_says_what_the_3d_graph_says(name: str, image: np.ndarray) -> None:
     lowering = BLOCKED[name]
-    if not runs_on(FileForm("", "", lowering, "avx512f" if lowering.block == 16 else "avx2"), cpu_flags()):
+    if not runs_on("avx512f" if lowering.block == 16 else "avx2", cpu_flags()):
         pytest.skip("ONNX Runtime's blocks are of another size on this processor")
     assert run(lower(small(), lowering), image) == pytest.approx(run(small(), image), abs=2e-6)
 

@@ -17,8 +17,7 @@ import torch
 
 from export import to_onnx
 from export.bundle import load_bundle
-from export.forms import FORMS, runs_on
-from export.machine import cpu_flags
+from export.forms import FORMS, chosen
 from export.manifest import read_manifest
 from export.session import open_session
 from export.to_onnx import check, export_onnx
@@ -26,8 +25,9 @@ from scripts.checkpoint import save
 from scripts.errors import InputError
 from scripts.network import ETSCNet
 from tests.conftest import BUNDLE, ROOT
+from tests.export.conftest import FLOAT32_FORMS
 
-FILES = [form.file for name, form in FORMS.items() if name != "gpu"]
+FILES = [FORMS[name].file for name in FLOAT32_FORMS]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -158,9 +158,14 @@ def test_a_size_for_timing_is_marked(exports: Path, tmp_path: Path, monkeypatch:
 
 
 def test_a_form_is_offered_where_the_processor_has_its_blocks() -> None:
-    assert runs_on(FORMS["standard"], set()) and not runs_on(FORMS["nchwc16"], {"avx2"})
-    assert runs_on(FORMS["nchwc8"], {"avx2"}) and not runs_on(FORMS["nchwc8"], {"avx2", "avx512f"})
-    assert isinstance(cpu_flags(), set)
+    assert set(chosen(None, set())) == {"standard", "gpu-fp32"}
+    assert set(chosen(None, {"avx2"})) == {"standard", "gpu-fp32", "nchwc8"}
+    assert set(chosen(None, {"avx2", "avx512f"})) == {"standard", "gpu-fp32", "nchwc16"}
+
+
+def test_a_form_that_nobody_could_compare_with_torch_is_not_exported() -> None:
+    with pytest.raises(InputError, match="nchwc16 can't be compared with torch on this processor"):
+        chosen(("standard", "nchwc16"), {"avx2"})
 
 
 def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
