@@ -71,7 +71,7 @@ def chosen(names: str | Sequence[str] | None, cpu_flags: Set[str]) -> dict[str, 
 
 
 def runs_on(needs: str, cpu_flags: Set[str]) -> bool:
-    """Whether a processor with these flags runs a form that needs this one. With AVX-512, ONNX Runtime's blocks are of 16 alone."""
+    """Whether a processor with these flags runs a form that needs this one (with AVX-512, ONNX Runtime's blocks are of 16)."""
     if needs == "avx2":
         return "avx2" in cpu_flags and "avx512f" not in cpu_flags
     return not needs or needs in cpu_flags
