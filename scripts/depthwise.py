@@ -2,8 +2,8 @@
 
 torch computes the gradients of a grouped 3-D convolution on the CPU by a generic path that takes most of a training step. Here
 the gradient of the input is itself a depthwise convolution (of the zero-interleaved output gradient with the mirrored kernel),
-which has a fast kernel, and that of the weight is one product and sum a kernel position. MONAI pads by a layer of its own in front
-of the convolution, whose backward throws the gradient of the margin away: it is left 0 here, which at the small levels, where a
+which has a fast kernel, and that of the weight is one product and sum a kernel position. MONAI pads by a layer of its own before
+the convolution, whose backward throws the gradient of the margin away: it is left 0 here, which at the small levels, where a
 margin of 4 surrounds 2 or 4 voxels, is most of the work. Forward, evaluation, export and GPUs are torch's own.
 """
 
@@ -15,7 +15,6 @@ import torch
 from monai.networks.nets.efficientnet import MBConvBlock
 from torch import Tensor, nn
 from torch.nn import functional
-
 
 Margin = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 NONE: Margin = ((0, 0), (0, 0), (0, 0))
@@ -50,7 +49,9 @@ def _input_gradient(grad: Tensor, weight: Tensor, x: Tensor, stride: int, margin
     spread = torch.empty(shape, dtype=grad.dtype, memory_format=torch.channels_last_3d).zero_()
     places, parts = [], []
     for size, full, (before, _) in zip(grad.shape[2:], shape[2:], margin, strict=True):
-        start = edge - before  # where the first output's gradient stands; before the margin's end it reaches no inner voxel
+        start = (
+            edge - before
+        )  # where the first output's gradient stands; before the margin's end it reaches no inner voxel
         first = max(0, -(start // stride))
         count = min(size - first, (full - 1 - start) // stride - first + 1)
         parts.append(slice(first, first + count))
