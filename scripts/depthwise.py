@@ -85,8 +85,9 @@ class DepthwiseConv3d(nn.Conv3d):
             if type(child) is nn.Conv3d and _is_plain_depthwise(child):
                 child.__class__, child.margin = cls, NONE
         for block in module.modules():
-            if isinstance(block, MBConvBlock) and isinstance(block._depthwise_conv, cls):
-                block._depthwise_conv.margin = _margin(block._depthwise_conv_padding)
+            conv = getattr(block, "_depthwise_conv", None)
+            if isinstance(block, MBConvBlock) and isinstance(conv, cls):
+                conv.margin = _margin(block._depthwise_conv_padding)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not torch.jit.is_scripting():  # noqa: SIM102 TorchScript skips the inner condition only like this
