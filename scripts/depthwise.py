@@ -76,14 +76,14 @@ class DepthwiseConv3d(nn.Conv3d):
     `margin`: of the padding layer in front of it, which it does not send a gradient to.
     """
 
-    margin: Margin
+    margin: Margin = NONE
 
     @classmethod
     def take_over(cls, module: nn.Module) -> None:
         """Make every convolution in `module` that this class can compute one of this class; parameters stay where they are."""
         for child in module.modules():
             if type(child) is nn.Conv3d and _is_plain_depthwise(child):
-                child.__class__, child.margin = cls, NONE
+                child.__class__ = cls
         for block in module.modules():
             conv = getattr(block, "_depthwise_conv", None)
             if isinstance(block, MBConvBlock) and isinstance(conv, cls):
