@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 out=${1:-results/synthetic}
 size="[64,64,32]"
 batch_size=16 # at 64 x 64 x 32 the last feature map is 2 x 2 x 1: the paper's 4 would leave batch norm 16 values a channel
-declare -A epochs=([easy]=100 [null]=24)
+declare -A epochs=([easy]=80 [null]=24)
 decay=0.9 # the paper's rate is constant (0)
 # Freed memory is kept for the next tensor: without this, a CPU run spends its time on page faults.
 export MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 OMP_NUM_THREADS=1

@@ -161,23 +161,6 @@ def _captured(network: Any) -> Callable[[Any], Any]:
 def _open_tensorrt(route: Route, threads: int, stack: ExitStack) -> Opened:
     import torch
 
-    tensorrt = import_module(route.library)
-    with open(route.file, "rb") as file:
-        engine = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.WARNING)).deserialize_cuda_engine(file.read())
-    if engine is None:
-        raise RuntimeError("the engine was not built for this GPU and this TensorRT")
-    context, stream = engine.create_execution_context(), torch.cuda.Stream()
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    entry = next(name for name in names if engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT)
-    held = {n: torch.empty(tuple(engine.get_tensor_shape(n)), device="cuda") for n in names if n != entry}
-    for name, tensor in held.items():
-        context.set_tensor_address(name, tensor.data_ptr())
-
-    def run(image: Any) -> float:
-        context.set_tensor_address(entry, image.data_ptr())
-        if not context.execute_async_v3(stream.cuda_stream):
-            raise RuntimeError("the engine did not run")
-        stream.synchronize()
-        return float(held["pred"].item())
-
-    return Opened(lambda image: torch.from_numpy(image).cuda(), run)
+    engine = import_module("scripts.engine").Engine(route.file, library=route.library)
+    (entry,) = engine.inputs
+    return Opened(lambda image: torch.from_numpy(image).cuda(), lambda image: float(engine.run({entry: image})["pred"]))

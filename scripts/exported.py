@@ -1,6 +1,7 @@
-"""An exported graph in the place of the network: `run inference` with the overlay `inference_onnx.json` scores on ONNX Runtime.
+"""An exported file in the place of the network, for `run inference`: an ONNX graph by the overlay `inference_onnx.json`, a
+TensorRT engine by `inference_trt.json`.
 
-The export's manifest, `etscnet.json`, gives the graph's file and hash, the modalities, the grid, fusion weights and threshold.
+The export's manifest, `etscnet.json`, gives the file and its hash, the modalities, the grid, fusion weights and threshold.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from scripts.checkpoint import sha256
+from scripts.engine import REMEDY as BUILD_AGAIN
+from scripts.engine import Engine, load_library
 from scripts.errors import InputError
 from scripts.network import ETSCNet
 
@@ -20,7 +23,33 @@ REMEDY = "Export again: python -m export onnx --bundle_root bundle."
 
 
 class ExportedNetwork(ETSCNet):
-    """Scores images as ETSCNet does, by an ONNX graph on the CPU: image (B, M, x, y, z) -> pred (B, 1) or logits (B, M).
+    """Scores images as ETSCNet does, from the manifest's file: image (B, M, x, y, z) -> pred (B, 1) or logits (B, M).
+
+    A subclass gives `_branch_scores`.
+
+    Args:
+        said: what the manifest says.
+    """
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        super().__init__(said["modalities"], nn.Identity)  # the branches are in the file
+        self.fusion_weights.copy_(torch.tensor(said["fusion_weights"]))
+        self.threshold.fill_(said["threshold"])
+        self.spatial_size.copy_(torch.tensor(said["spatial_size"]))
+
+    def forward(self, image: Tensor, return_logits: bool = False) -> Tensor:
+        """image (B, M, x, y, z) -> pred (B, 1); with `return_logits` the branches' logits (B, M), from their scores."""
+        scores = torch.cat([self._branch_scores(one[None].contiguous()) for one in image.float()])
+        logits = torch.logit(scores, eps=1e-7).to(image.device)  # float32 scores of 0 and 1 have no logit
+        return logits if return_logits else self.fuse(logits)
+
+    def _branch_scores(self, image: Tensor) -> Tensor:
+        """image (1, M, x, y, z) float32 -> (1, M)."""
+        raise NotImplementedError
+
+
+class GraphNetwork(ExportedNetwork):
+    """The ONNX graph, on ONNX Runtime and the CPU.
 
     Args:
         manifest: etscnet.json; the graph lies beside it.
@@ -35,48 +64,96 @@ class ExportedNetwork(ETSCNet):
     def __init__(
         self, manifest: str | Path, *, checkpoint: str | Path, form: str = "standard", threads: int = 0
     ) -> None:
-        said, file = _graph(Path(manifest), Path(checkpoint), form)
-        super().__init__(said["modalities"], nn.Identity)  # the branches are in the graph
-        self.fusion_weights.copy_(torch.tensor(said["fusion_weights"]))
-        self.threshold.fill_(said["threshold"])
-        self.spatial_size.copy_(torch.tensor(said["spatial_size"]))
-        self._session = _session(file, threads)
+        said = _manifest(Path(manifest), Path(checkpoint))
+        super().__init__(said)
+        self._session = _session(_checked(Path(manifest), said, "forms", form, remedy=REMEDY), threads)
 
-    def forward(self, image: Tensor, return_logits: bool = False) -> Tensor:
-        """image (B, M, x, y, z) -> pred (B, 1); with `return_logits` the branches' logits (B, M), from their scores."""
-        scores = [
-            torch.from_numpy(self._session.run(["branch_scores"], {"image": one[None].cpu().numpy()})[0])
-            for one in image.float()
-        ]
-        logits = torch.logit(torch.cat(scores), eps=1e-7).to(image.device)  # float32 scores of 0 and 1 have no logit
-        return logits if return_logits else self.fuse(logits)
+    def _branch_scores(self, image: Tensor) -> Tensor:
+        return torch.from_numpy(self._session.run(["branch_scores"], {"image": image.cpu().numpy()})[0])
 
 
-def _graph(manifest: Path, checkpoint: Path, form: str) -> tuple[dict[str, Any], Path]:
-    """The manifest and the checked file of the form."""
+class EngineNetwork(ExportedNetwork):
+    """The TensorRT engine, on the GPU that it was built on.
+
+    Args:
+        manifest: etscnet.json; the engine lies beside it.
+        checkpoint: the weights that the engine must come from.
+        engine: its file's name.
+        device: torch's; a GPU.
+
+    Raises:
+        InputError: what GraphNetwork raises, and no GPU, no TensorRT or another version than the engine's, an engine of an
+            earlier export, or one that does not load here.
+    """
+
+    def __init__(
+        self,
+        manifest: str | Path,
+        *,
+        checkpoint: str | Path,
+        engine: str = "etscnet.engine",
+        device: torch.device | str = "cuda",
+    ) -> None:
+        said = _manifest(Path(manifest), Path(checkpoint))
+        super().__init__(said)
+        file = _checked(Path(manifest), said, "engines", engine, remedy=BUILD_AGAIN)
+        built = said["engines"][engine]
+        graph = said["files"][said["forms"][built["form"]]["file"]]["sha256"]
+        if built["onnx_sha256"] != graph:
+            raise InputError("an engine of an earlier export", expected=graph, remedy=BUILD_AGAIN, file=file)
+        if torch.device(device).type != "cuda" or not torch.cuda.is_available():
+            raise InputError(
+                f"no NVIDIA GPU for the engine (device {device})",
+                expected=f"the one that it was built for, {built['gpu'] or built['compute_capability']}",
+                remedy="Run it there, or score with inference_onnx.json or without an overlay.",
+                file=file,
+            )
+        library = built["target"].replace("-", "_")
+        installed = load_library(library).__version__
+        if installed != built["version"]:
+            raise InputError(
+                f"an engine of {library} {built['version']}", expected=installed, remedy=BUILD_AGAIN, file=file
+            )
+        self._engine = Engine(file, library=library, device=device)
+
+    def _branch_scores(self, image: Tensor) -> Tensor:
+        return self._engine.run({"image": image.to(self._engine.device)})["branch_scores"].clone()
+
+
+def _manifest(path: Path, checkpoint: Path) -> dict[str, Any]:
+    """What it says, of these weights and not for timing."""
     try:
-        said = json.loads(manifest.read_text())
-        entry = said["forms"][form]
-        file, expected = manifest.parent / entry["file"], said["files"][entry["file"]]["sha256"]
+        said: dict[str, Any] = json.loads(path.read_text())
         weights, timing = said["origin"]["sha256"], said["for_timing_only"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
-            f"no export with the form {form!r} ({type(error).__name__}: {error})",
+            f"no export ({type(error).__name__}: {error})",
             expected="etscnet.json beside its files",
             remedy=REMEDY,
-            file=manifest,
+            file=path,
         ) from error
-    if not file.is_file() or sha256(file) != expected:
-        raise InputError("not the file that was exported", expected=f"SHA-256 {expected}", remedy=REMEDY, file=file)
     if weights != sha256(checkpoint):
-        raise InputError(
-            "an export of other weights", expected=f"weights of {checkpoint}", remedy=REMEDY, file=manifest
-        )
+        raise InputError("an export of other weights", expected=f"weights of {checkpoint}", remedy=REMEDY, file=path)
     if timing:
+        raise InputError("an export for timing alone", expected="the size of the training", remedy=REMEDY, file=path)
+    return said
+
+
+def _checked(manifest: Path, said: dict[str, Any], kind: str, name: str, *, remedy: str) -> Path:
+    """The file of a form or an engine, with the hash that the manifest says."""
+    entries = said.get(kind, {})
+    if name not in entries:
         raise InputError(
-            "an export for timing alone", expected="the size of the training", remedy=REMEDY, file=manifest
+            f"{name!r} is not among the export's {kind}",
+            expected=f"one of {list(entries)}",
+            remedy=remedy,
+            file=manifest,
         )
-    return said, file
+    file = manifest.parent / str(entries[name]["file"])
+    expected = said["files"][file.name]["sha256"]
+    if not file.is_file() or sha256(file) != expected:
+        raise InputError("not the file that was exported", expected=f"SHA-256 {expected}", remedy=remedy, file=file)
+    return file
 
 
 def _session(file: Path, threads: int) -> Any:

@@ -196,8 +196,16 @@ def test_the_shipped_weights_are_small_float32_when_loaded_and_say_that_they_kno
 
 def test_every_configuration_is_known_and_valid_json() -> None:
     names = sorted(path.name for path in CONFIGS.rglob("*.json"))
-    expected = ["densenet121", "evaluate", "inference", "inference_onnx", "metadata", "multi_gpu_train", "resnet18"]
-    expected += ["swin", "train"]
+    expected = [
+        "densenet121",
+        "evaluate",
+        "inference",
+        "inference_onnx",
+        "inference_trt",
+        "metadata",
+        "multi_gpu_train",
+    ]
+    expected += ["resnet18", "swin", "train"]
     assert names == [f"{name}.json" for name in expected]
     for name in names:
         json.loads((CONFIGS / name).read_text())

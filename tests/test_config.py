@@ -17,7 +17,10 @@ from tests.conftest import BUNDLE
 
 CONFIGS = {path.stem: path for path in (BUNDLE / "configs").rglob("*.json") if path.stem != "metadata"}
 COMPLETE = {"train": "training", "inference": "inference"}
-BASES = {"inference_onnx": "inference"}  # what an overlay is laid over, where it is not train.json
+BASES = {
+    "inference_onnx": "inference",
+    "inference_trt": "inference",
+}  # what an overlay is laid over, where it is not train.json
 
 
 def parser(name: str, **overrides: Any) -> ConfigParser:
@@ -37,6 +40,7 @@ def test_the_number_of_configs() -> None:
         "evaluate",
         "inference",
         "inference_onnx",
+        "inference_trt",
         "multi_gpu_train",
         "resnet18",
         "swin",

@@ -72,8 +72,7 @@ def _float_results(layer: nn.Conv3d, x: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return output.detach(), x.grad, layer.weight.grad
 
 
-@pytest.mark.parametrize("modality_size", [(64, 64, 64), (96, 64, 64)])
-def test_a_margin_of_padding_changes_no_gradient_of_the_network(modality_size: tuple[int, int, int]) -> None:
+def test_a_margin_of_padding_changes_no_gradient_of_the_network() -> None:
     torch.manual_seed(0)
     ours = ETSCNet(["flair"]).double().train()
     depthwise = [module for module in ours.modules() if isinstance(module, DepthwiseConv3d)]
@@ -82,14 +81,14 @@ def test_a_margin_of_padding_changes_no_gradient_of_the_network(modality_size: t
     for module in reference.modules():
         if isinstance(module, DepthwiseConv3d):
             module.__class__ = nn.Conv3d
-    image = torch.rand(2, 1, *modality_size, dtype=torch.float64)
+    image = torch.rand(2, 1, 64, 64, 32, dtype=torch.float64)
     for network in (ours, reference):
         torch.manual_seed(1)  # of drop-connect and dropout
         network(image, return_logits=True).square().sum().backward()
     for (name, expected), value in zip(reference.named_parameters(), ours.parameters(), strict=True):
         assert expected.grad is not None and value.grad is not None
         scale = float(expected.grad.abs().max())
-        # float64 through 80 layers, batch norm over as few as 16 values among them: about 10 of 16 digits stay
+        # float64 through 80 layers, batch norm over as few as 8 values among them: about 10 of 16 digits stay
         assert torch.allclose(value.grad, expected.grad, rtol=0, atol=1e-9 * scale + 1e-12), name
 
 

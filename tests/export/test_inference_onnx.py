@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from scripts.errors import InputError
-from scripts.exported import ExportedNetwork
+from scripts.exported import GraphNetwork
 from tests.conftest import BUNDLE, write_study
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -39,7 +39,7 @@ def test_the_overlay_scores_as_torch_does(exports: Path, run_bundle: Run, tmp_pa
 
 
 def test_the_exported_network_stands_for_the_network(exports: Path) -> None:
-    network = ExportedNetwork(exports / "etscnet.json", checkpoint=WEIGHTS, form="standard", threads=1)
+    network = GraphNetwork(exports / "etscnet.json", checkpoint=WEIGHTS, form="standard", threads=1)
     state = torch.load(WEIGHTS, weights_only=True)
     assert network.modalities == ("flair", "t2w")
     assert torch.equal(network.fusion_weights, state["fusion_weights"].float())
@@ -55,7 +55,7 @@ def test_the_exported_network_stands_for_the_network(exports: Path) -> None:
         (lambda folder, said: (folder / "etscnet.onnx").write_bytes(b"another"), "not the file that was exported"),
         (lambda folder, said: said["origin"].update(sha256="0" * 64), "an export of other weights"),
         (lambda folder, said: said.update(for_timing_only=True), "an export for timing alone"),
-        (lambda folder, said: said["forms"].pop("standard"), "no export with the form 'standard'"),
+        (lambda folder, said: said["forms"].pop("standard"), "'standard' is not among the export's forms"),
     ],
 )
 def test_a_graph_that_is_not_the_weights_own_is_refused(
@@ -69,4 +69,4 @@ def test_a_graph_that_is_not_the_weights_own_is_refused(
     spoil(folder, manifest)
     (folder / "etscnet.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=said):
-        ExportedNetwork(folder / "etscnet.json", checkpoint=WEIGHTS)
+        GraphNetwork(folder / "etscnet.json", checkpoint=WEIGHTS)
