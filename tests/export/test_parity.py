@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.bundle import load_bundle
 from export.manifest import read_manifest
-from export.parity import FormParity, ParityResult, _compare, parity
+from export.parity import FormParity, ParityResult, _compare, parity, prove
 from scripts.errors import InputError
 from tests.conftest import BUNDLE, write_study
+from tests.real_mri import real_cases
 
 EXPECTED = np.array([[0.2, 0.1, 0.3], [0.5, 0.4, 0.6], [0.8, 0.9, 0.7]])
 
@@ -94,3 +96,10 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "etscnet.json").write_text('{"schema": 0}')
     with pytest.raises(InputError, match="schema 0"):
         read_manifest(tmp_path)
+
+
+def test_every_form_scores_real_mri_as_torch_does(exports: Path, shared_dir: Path) -> None:
+    cases = real_cases(shared_dir / "mri")
+    result = prove(load_bundle(BUNDLE), exports, cases=cases)
+    assert result and {case["case"] for case in cases} < set(result.studies)
+    assert all(form.studies == len(result.studies) for form in result.forms)
