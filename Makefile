@@ -31,7 +31,7 @@ test: setup ## run the tests (about the full-size ones: CONTRIBUTING.md)
 
 bench: setup ## race every way of running the network at full size: results/benchmark
 	$(RUN) -m pip install --quiet --constraint constraints.txt --group bench
-	$(RUN) -m export onnx --bundle_root bundle --output_dir results/exports --spatial_size "[256,256,128]"
+	$(RUN) -m export onnx --bundle_root bundle --output_dir results/exports --spatial_size "[256,256,128]" --lean
 	$(RUN) -m export benchmark --bundle_root bundle --exports results/exports --spatial_size "[256,256,128]" \
 		--output_dir results/benchmark
 

@@ -1,6 +1,6 @@
 """The studies of `benchmarks/export.sh` as one datalist: real pairs, and the first test subjects of a synthetic cohort.
 
-    .venv/bin/python benchmarks/parity_studies.py MRI_DIR COHORT_DIR DATALIST COUNT OUTPUT
+.venv/bin/python benchmarks/parity_studies.py MRI_DIR COHORT_DIR DATALIST COUNT OUTPUT
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from export.lower import Lowering
 from scripts.errors import InputError
 
 EVERYTHING = 2**31  # planes of fewer voxels than this are stacked: all of them
+SMALL = 32  # below it, operators cost more than their arithmetic
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,30 @@ class Form:
 
 
 FORMS = {
-    "standard": Form("etscnet.onnx", "any runtime, on a CPU", Lowering(stack_below=256)),
-    "nchwc16": Form("etscnet.nchwc16.onnx", "ONNX Runtime on x86 with AVX-512", Lowering(256, block=16), "avx512f"),
-    "nchwc8": Form("etscnet.nchwc8.onnx", "ONNX Runtime on x86 with AVX2", Lowering(256, block=8), "avx2"),
+    "standard": Form("etscnet.onnx", "any runtime, on a CPU", Lowering(SMALL)),
+    "nchwc16": Form("etscnet.nchwc16.onnx", "ONNX Runtime on x86 with AVX-512", Lowering(SMALL, block=16), "avx512f"),
+    "nchwc16-lean": Form(
+        "etscnet.nchwc16-lean.onnx",
+        "the same with less memory, slower",
+        Lowering(256, block=16, recompute=0.5),  # fewer nodes, which take memory too
+        "avx512f",
+    ),
+    "nchwc8": Form("etscnet.nchwc8.onnx", "ONNX Runtime on x86 with AVX2", Lowering(SMALL, block=8), "avx2"),
+    "nchwc8-lean": Form(
+        "etscnet.nchwc8-lean.onnx", "the same with less memory, slower", Lowering(256, block=8, recompute=0.5), "avx2"
+    ),
     "gpu": Form(
         "etscnet.gpu.onnx", "TensorRT, and other runtimes on a GPU", Lowering(EVERYTHING, fold_scale=False, half=True)
     ),
     "gpu-fp32": Form("etscnet.gpu-fp32.onnx", "the same in float32", Lowering(EVERYTHING, fold_scale=False)),
     "volume": Form("etscnet.volume.onnx", "other tools: 3-D operators, as torch exports them", None),
 }
+# Those that deployments need; the rest on demand.
 DEFAULT_FORMS = ("standard", "nchwc16", "nchwc8", "gpu-fp32")
 
 
-def chosen(names: str | Sequence[str] | None, cpu_flags: Set[str]) -> dict[str, Form]:
-    """The forms of these names; for None all that a deployment may need and this processor can prove.
+def chosen(names: str | Sequence[str] | None, cpu_flags: Set[str], *, lean: bool = False) -> dict[str, Form]:
+    """The forms of these names; for None all that a deployment may need and this processor can prove, with `lean` ones too.
 
     A form that does not run here is never exported: nobody would have compared it with torch.
 
@@ -55,7 +66,8 @@ def chosen(names: str | Sequence[str] | None, cpu_flags: Set[str]) -> dict[str, 
         InputError: a name that is no form's, or a form that does not run on a processor with these flags.
     """
     if names is None:
-        return {name: FORMS[name] for name in DEFAULT_FORMS if runs_on(FORMS[name].cpu_flag, cpu_flags)}
+        offered = [name for name in FORMS if name in DEFAULT_FORMS or (lean and name.endswith("-lean"))]
+        return {name: FORMS[name] for name in offered if runs_on(FORMS[name].cpu_flag, cpu_flags)}
     wanted = (names,) if isinstance(names, str) else tuple(names)
     unknown = [name for name in wanted if name not in FORMS]
     if unknown or not wanted:

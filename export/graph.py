@@ -30,6 +30,7 @@ class GraphWriter:
         self.domains = {"": OPSET}
         self.nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
+        self._makers: dict[str, onnx.NodeProto] = {}
 
     def constant(self, value: NDArray[np.generic]) -> str:
         """The name of an initializer with this value; equal values share one."""
@@ -47,10 +48,36 @@ class GraphWriter:
     def node(self, operator: str, *inputs: str, domain: str = "", output: str = "", **attributes: Any) -> str:
         """Append a node with one output; returns the output's name."""
         name = output or f"v{len(self.nodes)}"
-        self.nodes.append(
-            helper.make_node(operator, list(inputs), [name], name=f"n{len(self.nodes)}", domain=domain, **attributes)
-        )
+        node = helper.make_node(operator, list(inputs), [name], name=f"n{len(self.nodes)}", domain=domain, **attributes)
+        self.nodes.append(node)
+        self._makers[name] = node
         return name
+
+    def operators(self, name: str, *, since: str) -> set[str]:
+        """The operators that make a tensor out of another one, constants aside."""
+        found, open_ends = set(), [name]
+        seen = {since}
+        while open_ends:
+            maker = self._makers.get(open_ends.pop())
+            if maker is not None and maker.output[0] not in seen:
+                seen.add(maker.output[0])
+                found.add(maker.op_type)
+                open_ends += maker.input
+        return found
+
+    def again(self, name: str, made: dict[str, str]) -> str:
+        """The same tensor, computed once more.
+
+        Args:
+            name: of the tensor.
+            made: what has been computed once more so far, old name -> new; it begins with the tensor to start from.
+        """
+        if name in self._makers and name not in made:
+            maker = self._makers[name]
+            inputs = [self.again(source, made) for source in maker.input]
+            attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in maker.attribute}
+            made[name] = self.node(maker.op_type, *inputs, domain=maker.domain, **attributes)
+        return made.get(name, name)
 
     def model(
         self, inputs: Mapping[str, Sequence[int | str]], outputs: Mapping[str, Sequence[int | str]], *, notes: str

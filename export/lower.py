@@ -34,12 +34,15 @@ class Lowering:
         block: channels of a block of ONNX Runtime's blocked layout (16 with AVX-512, 8 with AVX2); 0: standard operators.
         half: planes and their weights in float16.
         fold_scale: squeeze-excite scales go into the weights.
+        recompute: the share of the first block's planes that is computed once more instead of kept until the block's
+            squeeze-excite scale is known. They are by far the most memory that is alive at once.
     """
 
     stack_below: int = 0
     block: int = 0
     half: bool = False
     fold_scale: bool = True
+    recompute: float = 0.0
 
     def layers(self, writer: GraphWriter) -> Layers:
         """What writes this form's 2-D operations."""
@@ -88,9 +91,8 @@ def lower(model: onnx.ModelProto, lowering: Lowering, *, notes: str = "") -> onn
         raise _unknown(f"the input {image.name} {shape}", "one static image (1, M, D, H, W)")
     _, modalities, depth, height, width = shape
     flat = writer.node("Reshape", image.name, writer.integers([1, modalities * depth, height, width]))
-    walk = _Walk(
-        model.graph, Convolution(lowering.layers(writer), lowering.stack_below), flat, (1, depth, height, width)
-    )
+    convolution = Convolution(lowering.layers(writer), lowering.stack_below)
+    walk = _Walk(model.graph, convolution, flat, (1, depth, height, width), lowering.recompute)
     if modalities == 1:
         walk.values[image.name] = Channel(0)  # there is nothing to slice
     for node in model.graph.node:
@@ -113,6 +115,7 @@ class _Walk:
     convolution: Convolution
     image: str
     image_shape: tuple[int, int, int, int]
+    recompute: float
     values: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -173,12 +176,23 @@ class _Walk:
             matrix = self.writer.constant(kernel.weight.reshape(kernel.weight.shape[:2]))
             bias = [] if kernel.bias is None else [self.writer.constant(kernel.bias)]
             return self.writer.node("Gemm", source, matrix, *bias, transB=1)
-        volume, scale = (source.volume, source.scale) if isinstance(source, Scaled) else (source, None)
+        volume, scale = (self._spared(source.volume), source.scale) if isinstance(source, Scaled) else (source, None)
         addition, addend = self._residual(node)
         out = self.convolution.of_volume(volume, kernel, addend=addend, scale=scale)
         if addition is not None:
             self.values[addition.output[0]] = out
         return out
+
+    def _spared(self, volume: Volume) -> Volume:
+        """The volume with a share of its planes computed once more from the image, if that takes convolutions alone."""
+        count = int(len(volume.planes) * self.recompute)
+        if count == 0 or "GlobalAveragePool" in self.writer.operators(volume.planes[0], since=self.image):
+            return volume
+        # Another view of the image, written in another way: a runtime would find two like computations, and keep the first.
+        shape = self.writer.integers([1, -1, *self.image_shape[2:]])
+        made = {self.image: self.writer.node("Reshape", self.graph.input[0].name, shape)}
+        again = [self.writer.again(plane, made) for plane in volume.planes[-count:]]
+        return Volume(volume.shape, (*volume.planes[:-count], *again))
 
     def _kernel(self, node: onnx.NodeProto) -> Kernel3d:
         attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

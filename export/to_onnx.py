@@ -118,6 +118,7 @@ def export_onnx(
     spatial_size: Sequence[int] | None = None,
     config_file: str | Path | None = None,
     dynamic_batch: bool = False,
+    lean: bool = False,
 ) -> str:
     """The verb `onnx`: write the network's forms, preprocess.onnx, golden.npz, etscnet.json and parity.json.
 
@@ -129,6 +130,7 @@ def export_onnx(
         spatial_size: another grid than that of the training, for timing alone: the manifest says so.
         config_file: an overlay over inference.json, for weights of another backbone.
         dynamic_batch: of the form `volume`.
+        lean: without `forms`, also that of nchwc16-lean, nchwc8-lean which this processor runs.
 
     Returns:
         What was written and how close it is to torch.
@@ -136,7 +138,7 @@ def export_onnx(
     Raises:
         InputError: no bundle, a form that does not exist, an operator that the lowering does not know, scores that differ.
     """
-    bundle, wanted = load_bundle(bundle_root, config_file=config_file), chosen(forms, cpu_flags())
+    bundle, wanted = load_bundle(bundle_root, config_file=config_file), chosen(forms, cpu_flags(), lean=lean)
     if dynamic_batch and list(wanted) != ["volume"]:
         raise InputError(
             f"a dynamic batch of the forms {list(wanted)}", expected="--forms volume", remedy="Others hold one image."

@@ -25,9 +25,11 @@ LOWERINGS = {
     "planes": Lowering(),
     "planes, scale on the input": Lowering(fold_scale=False),
     "small planes stacked": Lowering(stack_below=70),
+    "half of the first block's planes once more": Lowering(recompute=0.5),
     "stacked": Lowering(EVERYTHING, fold_scale=False),
 }
 BLOCKED = {f"blocks of {block}": Lowering(stack_below=70, block=block) for block in (8, 16)}
+BLOCKED |= {f"lean, blocks of {block}": Lowering(stack_below=70, block=block, recompute=0.5) for block in (8, 16)}
 
 
 class Excite(nn.Module):
@@ -111,6 +113,18 @@ def test_a_form_of_standard_operators_says_what_the_3d_graph_says(name: str, ima
     assert {opset.domain for opset in lowered.opset_import} == {""}
     # Float32 sums in another order: 1e-6 of values near 1.
     assert run(lowered, image) == pytest.approx(run(small(), image), abs=2e-6)
+
+
+def test_planes_of_the_first_block_alone_are_computed_once_more_and_not_from_the_kept_ones() -> None:
+    kept, spared = lower(small(), Lowering()), lower(small(), Lowering(recompute=0.5))
+    views = {node.output[0] for node in spared.graph.node if node.op_type == "Reshape" and node.input[0] == "image"}
+    sources = [node.input[0] for node in spared.graph.node if node.op_type == "Slice" and node.input[0] in views]
+    planes = (SIZE[0] + 1 - 3) // 2 + 1  # of the stem, which pads one: a slice each
+    assert len(views) == 3, "one to begin with, another for each branch"
+    # Five of the ten planes, and the one that their first window reaches back to.
+    assert sorted(sources.count(view) for view in views) == [planes // 2 + 1, planes // 2 + 1, 2 * planes]
+    means = [sum(node.op_type == "GlobalAveragePool" for node in model.graph.node) for model in (kept, spared)]
+    assert means[0] == means[1], "means are taken of what was kept"
 
 
 def test_a_network_of_one_modality_is_lowered_too(image: np.ndarray) -> None:

@@ -161,6 +161,7 @@ def test_a_form_is_offered_where_the_processor_has_its_blocks() -> None:
     assert set(chosen(None, set())) == {"standard", "gpu-fp32"}
     assert set(chosen(None, {"avx2"})) == {"standard", "gpu-fp32", "nchwc8"}
     assert set(chosen(None, {"avx2", "avx512f"})) == {"standard", "gpu-fp32", "nchwc16"}
+    assert set(chosen(None, {"avx2"}, lean=True)) == {"standard", "gpu-fp32", "nchwc8", "nchwc8-lean"}
 
 
 def test_a_form_that_nobody_could_compare_with_torch_is_not_exported() -> None:
