@@ -40,4 +40,4 @@ wait "$null"
 
 python -m scripts halve --model_file "$out/easy/model.pt" --output "$out/shipped/model.pt"
 evaluate easy "$out/shipped/model.pt" "$out/shipped/evaluation"
-python benchmarks/tabulate.py "$out"
+python benchmarks/synthetic_table.py "$out"

@@ -24,7 +24,11 @@ from export.to_onnx import write_forms
 from export.to_tensorrt import EngineRecord, build_engine
 
 SIZE = (256, 256, 128)
-LOWERED = {"float32": "gpu-fp32", "float16": "gpu"}
+LOWERED = {
+    ("lowered", "float32"): "gpu-fp32",
+    ("lowered", "float16"): "gpu",
+    ("lowered, planes as a batch", "float32"): "gpu-batch",
+}
 
 
 def main(folder: Path) -> None:
@@ -36,7 +40,7 @@ def main(folder: Path) -> None:
     half = folder / "etscnet.volume-fp16.onnx"
     onnx.save(convert_float_to_float16(onnx.load(volume), keep_io_types=True), half)
     graphs = {("3-D", "float32"): volume, ("3-D", "float16"): half}
-    graphs |= {("lowered", precision): folder / FORMS[name].file for precision, name in LOWERED.items()}
+    graphs |= {graph: folder / FORMS[name].file for graph, name in LOWERED.items()}
     plans = {
         graph: build_engine(file, file.with_suffix(".engine"), target="tensorrt-rtx")
         for graph, file in tqdm(graphs.items(), desc="plans", disable=None)

@@ -48,9 +48,16 @@ FORMS = {
         "etscnet.nchwc8-lean.onnx", "the same with less memory, slower", Lowering(256, block=8, recompute=0.5), "avx2"
     ),
     "gpu": Form(
-        "etscnet.gpu.onnx", "TensorRT, and other runtimes on a GPU", Lowering(EVERYTHING, fold_scale=False, half=True)
+        "etscnet.gpu.onnx",
+        "TensorRT, and other runtimes on a GPU",
+        Lowering(256, fold_scale=False, half=True),
     ),
-    "gpu-fp32": Form("etscnet.gpu-fp32.onnx", "the same in float32", Lowering(EVERYTHING, fold_scale=False)),
+    "gpu-fp32": Form("etscnet.gpu-fp32.onnx", "the same in float32", Lowering(256, fold_scale=False)),
+    "gpu-batch": Form(
+        "etscnet.gpu-batch.onnx",
+        "a GPU with memory to spare: far fewer nodes, float32",
+        Lowering(EVERYTHING, fold_scale=False),
+    ),
     "volume": Form("etscnet.volume.onnx", "other tools: 3-D operators, as torch exports them", None),
 }
 # Those that deployments need; the rest on demand.

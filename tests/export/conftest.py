@@ -11,7 +11,7 @@ from export.machine import cpu_flags
 from export.to_onnx import export_onnx
 from tests.conftest import BUNDLE
 
-FLOAT32_FORMS = (*chosen(None, cpu_flags(), lean=True), "volume")
+FLOAT32_FORMS = (*chosen(None, cpu_flags(), lean=True), "gpu-batch", "volume")
 
 
 @pytest.fixture(scope="session")
