@@ -161,6 +161,6 @@ def _captured(network: Any) -> Callable[[Any], Any]:
 def _open_tensorrt(route: Route, threads: int, stack: ExitStack) -> Opened:
     import torch
 
-    engine = import_module("scripts.engine").Engine(route.file, library=route.library)
+    engine = import_module("scripts.tensorrt_engine").Engine(route.file, library=route.library)
     (entry,) = engine.inputs
     return Opened(lambda image: torch.from_numpy(image).cuda(), lambda image: float(engine.run({entry: image})["pred"]))

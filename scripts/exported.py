@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from scripts.checkpoint import sha256
-from scripts.engine import REMEDY as BUILD_AGAIN
-from scripts.engine import Engine, load_library
 from scripts.errors import InputError
 from scripts.network import ETSCNet
+from scripts.tensorrt_engine import REMEDY as BUILD_AGAIN
+from scripts.tensorrt_engine import Engine, load_library
 
 REMEDY = "Export again: python -m export onnx --bundle_root bundle."
 

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from scripts.engine import Engine, load_library
 from scripts.errors import InputError
+from scripts.tensorrt_engine import Engine, load_library
 
 SHAPES = {"image": (1, 2, 4, 4, 4), "pred": (1, 1), "branch_scores": (1, 2)}
 INPUT, OUTPUT = "input", "output"
