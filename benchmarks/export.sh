@@ -1,48 +1,57 @@
 #!/usr/bin/env bash
 # The evidence of the export, in benchmarks/records: the race (`make bench`), parity on real and synthetic studies at the paper's
 # size and at that of the shipped weights, float16, TensorRT's plans, how cost grows. Needs ../shared/mri and the cohort of
-# benchmarks/synthetic.sh. About half an hour on two cores, which nothing else should use.
+# benchmarks/synthetic.sh. About half an hour on two cores, which nothing else should use. A step whose result lies in
+# results/export is not run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .venv/bin/activate
-records=benchmarks/records
 synthetic=${1:-results/synthetic}
-mkdir -p "$records"
+out=results/export
+records=benchmarks/records
+mkdir -p "$out" "$records"
 
-studies() { # COUNT of synthetic ones beside the real pairs
-  python benchmarks/parity_studies.py ../shared/mri "$synthetic/cohort-easy" "$synthetic/easy/datalist.json" "$1" \
-    results/studies.json
+step() { # RESULT COMMAND...: the command's output becomes the result, whole or not at all
+  local result=$out/$1
+  shift
+  [[ -f $result ]] || { "$@" > "$result.tmp" && mv "$result.tmp" "$result"; }
 }
 
-make bench
-cp results/benchmark/benchmark.{json,png} "$records/"
-studies 20
-python -m export parity --exports results/exports --datalist results/studies.json > results/parity_full.md
-
-python -m export onnx --bundle_root bundle --output_dir results/exports-shipped --lean
-studies 100
-python -m export parity --exports results/exports-shipped --datalist results/studies.json > results/parity_shipped.md
-# Float16 may be refused: what is said then is the record.
-python -m export onnx --output_dir results/exports-half --forms gpu > results/half.md 2> results/half.log ||
-  sed -n '/^|/p' results/half.log > results/half.md
-
-python benchmarks/tensorrt_plans.py results/tensorrt
-python -m export benchmark-scaling
-
-{
-  printf '# Records of the export\n\nThe output of `bash benchmarks/export.sh`, commit %s, %s.\n' \
-    "$(git rev-parse --short HEAD)" "$(date +%F)"
-  printf '\n#'
+race() {
+  make bench >&2
+  cp results/benchmark/benchmark.{json,png} "$records/"
   cat results/benchmark/benchmark.md
+}
+
+parity() { # EXPORTS, COUNT of synthetic studies beside the real pairs
+  python benchmarks/parity_studies.py ../shared/mri "$synthetic/cohort-easy" "$synthetic/easy/datalist.json" "$2" "$out/studies.json"
+  python -m export parity --exports "$1" --datalist "$out/studies.json"
+}
+
+shipped_size() {
+  python -m export onnx --output_dir results/exports-shipped --lean >&2
+  parity results/exports-shipped 100
+}
+
+half() { # float16 may be refused: what is said then is the record
+  { python -m export onnx --output_dir results/exports-half --forms gpu 2>&1 || true; } | sed -n '/^|/p'
+}
+
+step race.md race
+step parity_full_size.md parity results/exports 20
+step parity_shipped_size.md shipped_size
+step float16.md half
+step plans.md python benchmarks/tensorrt_plans.py results/tensorrt
+step scaling.md python -m export benchmark-scaling
+
+section() { printf '\n## %s\n\n' "$1" && cat "$out/$2"; }
+{
+  printf '# Records of the export\n\nThe output of `bash benchmarks/export.sh`.\n\n#'
+  cat "$out/race.md"
   printf '![Latency against memory](benchmark.png)\n'
-  printf '\n## Parity with torch at 256 x 256 x 128: five real pairs, 20 synthetic studies, golden case, edge values\n\n'
-  cat results/parity_full.md
-  printf '\n## The same at the size of the shipped weights, 100 synthetic studies\n\n'
-  cat results/parity_shipped.md
-  printf '\n## Float16 at the size of the shipped weights: golden case and edge values\n\n'
-  sed '/^written/d' results/half.md
-  printf '\n## What TensorRT plans to take\n\n'
-  cat results/tensorrt/plans.md
-  printf '\n## How cost grows with voxels and modalities\n\n'
-  cat results/scaling/scaling.md
+  section "Parity with torch at 256 x 256 x 128: five real pairs, 20 synthetic studies, golden case, edge values" parity_full_size.md
+  section "The same at the size of the shipped weights, 100 synthetic studies" parity_shipped_size.md
+  section "Float16 at the size of the shipped weights: golden case and edge values" float16.md
+  section "What TensorRT plans to take of a GPU's memory" plans.md
+  section "How cost grows with voxels and modalities" scaling.md
 } > "$records/README.md"
