@@ -61,17 +61,24 @@ class BlockedLayers(Layers):
         """x * sigmoid(x)."""
         return self.writer.node("QuickGelu", plane, domain=MICROSOFT_DOMAIN, alpha=1.0)
 
-    def mean(self, planes: Sequence[str], channels: int) -> str:
-        """Planes (n, C, H, W) of one size -> their mean (1, C): first in each plane, then over the planes."""
-        mean = super().mean(planes, self._filled(channels))
+    def mean(self, planes: Sequence[str], channels: int, width: int) -> str:
+        """Planes (n, C, H, W) of one size -> their mean (1, C)."""
+        mean = super().mean(planes, self._filled(channels), width)
         if channels == self._filled(channels):
             return mean
         bounds = [self.writer.integers([edge]) for edge in (0, channels, 1)]
         return self.writer.node("Slice", mean, *bounds)
 
-    def plane_mean(self, plane: str) -> str:
-        """(n, C, H, W) blocked -> (n, C, 1, 1): with one voxel a channel, blocked and plain are the same."""
-        return self.writer.node("GlobalAveragePool", plane, domain=NCHWC_DOMAIN)
+    def row_means(self, plane: str, width: int) -> str:
+        """(n, C, H, W) blocked -> (n, C, H, 1) blocked."""
+        window, none = [1, width], [0, 0, 0, 0]
+        return self.writer.node(
+            "AveragePool", plane, domain=NCHWC_DOMAIN, kernel_shape=window, strides=window, pads=none, dilations=[1, 1]
+        )
+
+    def plane_mean(self, rows: str) -> str:
+        """(n, C, H, 1) blocked -> (n, C, 1, 1): with one voxel a channel, blocked and plain are the same."""
+        return self.writer.node("GlobalAveragePool", rows, domain=NCHWC_DOMAIN)
 
     def _scaled(self, weight: str, shape: tuple[int, ...], scale: str) -> str:
         """Blocked weights (O, I, 1, 1) times a vector (1, I)."""

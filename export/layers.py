@@ -86,18 +86,24 @@ class Layers:
         """x * sigmoid(x)."""
         return self.writer.node("Mul", plane, self.writer.node("Sigmoid", plane))
 
-    def mean(self, planes: Sequence[str], channels: int) -> str:
-        """Planes (n, C, H, W) of one size -> their mean (1, C), float32: first in each plane, then over the planes."""
-        means = [self.plane_mean(plane) for plane in planes]  # (n, C, 1, 1)
+    def mean(self, planes: Sequence[str], channels: int, width: int) -> str:
+        """Planes (n, C, H, W) of one size -> their mean (1, C), float32: of each row, then each plane, then over the planes.
+
+        Runtimes sum one value after the other: over the 8,192 of a plane at once that costs 1e-5 of a score, in steps 1e-6.
+        """
+        means = [self.plane_mean(self.row_means(plane, width)) for plane in planes]  # (n, C, 1, 1)
         joined = means[0] if len(means) == 1 else self.writer.node("Concat", *means, axis=0)
         mean = self.writer.node("ReduceMean", joined, self.writer.integers([0, 2, 3]), keepdims=0)  # (C,)
         return self.writer.node("Reshape", mean, self.writer.integers([1, channels]))
 
-    def plane_mean(self, plane: str) -> str:
-        """(n, C, H, W) -> (n, C, 1, 1) float32."""
-        return self.writer.node(
-            "GlobalAveragePool", self._to(plane, TensorProto.FLOAT) if self.dtype == np.float16 else plane
-        )
+    def row_means(self, plane: str, width: int) -> str:
+        """(n, C, H, W) -> (n, C, H, 1) float32."""
+        plane = self._to(plane, TensorProto.FLOAT) if self.dtype == np.float16 else plane
+        return self.writer.node("AveragePool", plane, kernel_shape=[1, width], strides=[1, width])
+
+    def plane_mean(self, rows: str) -> str:
+        """(n, C, H, 1) -> (n, C, 1, 1), float32."""
+        return self.writer.node("GlobalAveragePool", rows)
 
     def _typed(self, vector: str) -> str:
         return self._to(vector, TensorProto.FLOAT16) if self.dtype == np.float16 else vector
