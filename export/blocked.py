@@ -61,24 +61,26 @@ class BlockedLayers(Layers):
         """x * sigmoid(x)."""
         return self.writer.node("QuickGelu", plane, domain=MICROSOFT_DOMAIN, alpha=1.0)
 
-    def mean(self, planes: Sequence[str], channels: int, width: int) -> str:
+    def mean(self, planes: Sequence[str], shape: tuple[int, int, int]) -> str:
         """Planes (n, C, H, W) of one size -> their mean (1, C)."""
-        mean = super().mean(planes, self._filled(channels), width)
-        if channels == self._filled(channels):
+        channels, filled = shape[0], self._filled(shape[0])
+        mean = super().mean(planes, (filled, *shape[1:]))
+        if channels == filled:
             return mean
         bounds = [self.writer.integers([edge]) for edge in (0, channels, 1)]
         return self.writer.node("Slice", mean, *bounds)
 
-    def row_means(self, plane: str, width: int) -> str:
-        """(n, C, H, W) blocked -> (n, C, H, 1) blocked."""
-        window, none = [1, width], [0, 0, 0, 0]
-        return self.writer.node(
-            "AveragePool", plane, domain=NCHWC_DOMAIN, kernel_shape=window, strides=window, pads=none, dilations=[1, 1]
-        )
+    def group_means(self, plane: str, shape: tuple[int, int, int], groups: int) -> str:
+        """(n, C, H, W) blocked -> (n * C / block * groups, block, 1, 1): one voxel a channel, so that blocked is plain.
 
-    def plane_mean(self, rows: str) -> str:
-        """(n, C, H, 1) blocked -> (n, C, 1, 1): with one voxel a channel, blocked and plain are the same."""
-        return self.writer.node("GlobalAveragePool", rows, domain=NCHWC_DOMAIN)
+        In memory a plane is (n, C / block, H, W, block), so that a group of rows of a block of channels is a tensor by itself.
+        """
+        parts = self.writer.integers([-1, self.block, shape[1] // groups, shape[2]])
+        return self.writer.node("GlobalAveragePool", self.writer.node("Reshape", plane, parts), domain=NCHWC_DOMAIN)
+
+    def grouped(self, channels: int, groups: int) -> list[int]:
+        """Planes, blocks of channels, groups of rows, channels of a block."""
+        return [-1, channels // self.block, groups, self.block]
 
     def _scaled(self, weight: str, shape: tuple[int, ...], scale: str) -> str:
         """Blocked weights (O, I, 1, 1) times a vector (1, I)."""

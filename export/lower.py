@@ -232,7 +232,8 @@ class _Walk:
         volume, axes = self._volume(node.input[0]), self.constants[node.input[1]].tolist()
         if sorted(axis % 5 for axis in axes) != [2, 3, 4]:
             raise _unknown(f"a mean over the axes {axes}", "the three axes of space")
-        return self.layers.mean(volume.planes, volume.shape[0], volume.shape[3])
+        channels, _, height, width = volume.shape
+        return self.layers.mean(volume.planes, (channels, height, width))
 
 
 def _unknown(found: str, expected: str) -> InputError:

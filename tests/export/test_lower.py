@@ -135,10 +135,10 @@ def test_a_network_of_one_modality_is_lowered_too(image: np.ndarray) -> None:
 
 def test_the_mean_of_a_large_plane_is_exact_to_float32() -> None:
     writer = GraphWriter()
-    Layers(writer).mean(["image"], 1, 512)
+    Layers(writer).mean(["image"], (1, 512, 512))
     plane = np.full((1, 1, 512, 512), 0.1, np.float32)
     model = writer.model({"image": plane.shape}, {writer.nodes[-1].output[0]: [1, 1]}, notes="")
-    # Summed one after the other, 262,144 values of 0.1 are wrong by 6e-4 of it, 512 and 512 by 5e-6.
+    # Summed one after the other, 262,144 values of 0.1 are wrong by 6e-4 of it, 512 by 5e-6.
     assert run(model, plane) == pytest.approx(float(np.float32(0.1)), rel=1e-5)
 
 
