@@ -28,10 +28,26 @@ from monai.transforms import ConcatItemsd, MapTransform, Orientationd, Resized, 
 
 from export.graph import IR_VERSION, OPSET, PRODUCER
 from scripts.errors import InputError
-from scripts.transforms import BrainExtractiond, CheckStudyd, LoadStudyd
+from scripts.transforms import (
+    BRAIN_ML,
+    CENTRE_DISTANCE_MM,
+    EXTENT_MM,
+    MIN_SQUARENESS,
+    VOXEL_MM,
+    BrainExtractiond,
+    CheckStudyd,
+    LoadStudyd,
+)
 
 BRAIN = "scripts.transforms.BrainExtractiond"
 UNTOLD = ("dtype", "lazy")  # of MONAI's own machinery: nothing to tell the manifest
+LIMITS = {  # mm, ml
+    "voxel_mm": list(VOXEL_MM),
+    "extent_mm": list(EXTENT_MM),
+    "centre_distance_mm": CENTRE_DISTANCE_MM,
+    "min_squareness": MIN_SQUARENESS,
+    "brain_ml": list(BRAIN_ML),
+}
 Config = str | Path | Sequence[Mapping[str, Any]]
 
 
@@ -148,7 +164,7 @@ def parameters(config: Config, *, spatial_size: Sequence[int]) -> dict[str, Any]
 
     Returns:
         "orientation": the axis codes that the volume must have; "outside": names of the caller's steps, in order; "inside": the
-        graph's steps, in order, each {"step": name, parameter: value, ...}.
+        graph's steps, in order, each {"step": name, parameter: value, ...}; "limits": of the caller's checks.
 
     Raises:
         InputError: as `preprocess_model`.
@@ -164,6 +180,7 @@ def parameters(config: Config, *, spatial_size: Sequence[int]) -> dict[str, Any]
         "orientation": dict(steps)["Orientationd"]["axcodes"],
         "outside": [_short(name) for name, _ in steps if name in OUTSIDE],
         "inside": [{"step": _short(name), **size.get(name, {}), **values} for name, values in told.items()],
+        "limits": LIMITS,
     }
 
 

@@ -305,9 +305,8 @@ class Run:
         return {row["case"]: row["reason"] for row in self.table("failures.csv")}
 
 
-@pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory, run_bundle: Callable[..., subprocess.CompletedProcess[str]]) -> Run:
-    folder = tmp_path_factory.mktemp("faults")
+def write_studies(folder: Path) -> dict[str, dict[str, str]]:
+    """Every broken study and the good ones, name -> its entry of a datalist."""
     model = write_study(folder, "sub-model", seed=1)
     entries: dict[str, dict[str, str]] = {}
     for name in (GOOD[0], *FAULTS, *GOOD[1:]):  # good ones before, between and behind
@@ -328,6 +327,13 @@ def run(tmp_path_factory: pytest.TempPathFactory, run_bundle: Callable[..., subp
             **{modality: str(path) for modality, path in paths.items() if path != Path()},
             **study.entry,
         }
+    return entries
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, run_bundle: Callable[..., subprocess.CompletedProcess[str]]) -> Run:
+    folder = tmp_path_factory.mktemp("faults")
+    entries = write_studies(folder)
     (folder / "datalist.json").write_text(json.dumps(list(entries.values())))
     torch.manual_seed(0)
     network = ETSCNet(["flair", "t2w"])

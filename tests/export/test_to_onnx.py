@@ -24,8 +24,7 @@ from export.to_onnx import check, export_onnx
 from scripts.checkpoint import save
 from scripts.errors import InputError
 from scripts.network import ETSCNet
-from tests.conftest import BUNDLE, ROOT
-from tests.export.conftest import FLOAT32_FORMS
+from tests.conftest import BUNDLE, FLOAT32_FORMS, ROOT
 
 FILES = [FORMS[name].file for name in FLOAT32_FORMS]
 

@@ -1,0 +1,142 @@
+"""`etscnet.json`, the manifest of an export: all that is known here of the model. Every file is checked before it is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etscnet_edge.errors import InputError
+
+NAME = "etscnet.json"
+SCHEMA = 1
+REMEDY = "Export again: python -m export onnx --bundle_root bundle."
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the manifest says.
+
+    Attributes:
+        folder: of the export.
+        said: the whole file.
+    """
+
+    folder: Path
+    said: dict[str, Any]
+
+    @property
+    def modalities(self) -> list[str]:
+        """The names of the image's channels, in their order."""
+        return list(self.said["modalities"])
+
+    @property
+    def spatial_size(self) -> tuple[int, int, int]:
+        """(x, y, z) voxels."""
+        x, y, z = self.said["spatial_size"]
+        return int(x), int(y), int(z)
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What a study may be: "voxel_mm", "extent_mm", "brain_ml" (lowest, highest), "centre_distance_mm", "min_squareness"."""
+        return dict(self.said["preprocessing"]["limits"])
+
+    def form(self, name: str | None = None) -> tuple[str, Path]:
+        """A form's name and checked file.
+
+        Args:
+            name: of the form; None: the one that was made for this processor, else "standard".
+
+        Raises:
+            InputError: no such form, one that this processor can't run, or a file that is not the one that was exported.
+        """
+        forms, flags = self.said["forms"], cpu_flags()
+        fitting = [key for key, form in forms.items() if form["cpu_flag"] and runs_on(form["cpu_flag"], flags)]
+        chosen = name or next((key for key in fitting if not key.endswith("-lean")), "standard")
+        if chosen not in forms:
+            raise InputError(
+                f"no form {chosen!r}",
+                expected=f"one of {list(forms)}",
+                remedy="Correct --form.",
+                file=self.folder / NAME,
+            )
+        if not runs_on(forms[chosen]["cpu_flag"], flags):
+            raise InputError(
+                f"the form {chosen} is for {forms[chosen]['meant_for']}",
+                expected="a form for this processor",
+                remedy="Take --form standard.",
+                file=self.folder / forms[chosen]["file"],
+            )
+        return chosen, self.file(forms[chosen]["file"])
+
+    def file(self, name: str) -> Path:
+        """A file of the export, its hash checked.
+
+        Raises:
+            InputError: it is missing, not one of the export's, or was changed.
+        """
+        path, entry = self.folder / name, self.said["files"].get(name)
+        if entry is None or Path(name).name != name:
+            raise InputError(f"{name!r} is no file of this export", expected="a file of the manifest", remedy=REMEDY)
+        if not path.is_file():
+            raise InputError("the file is missing", expected=f"SHA-256 {entry['sha256']}", remedy=REMEDY, file=path)
+        found = sha256(path)
+        if found != entry["sha256"]:
+            raise InputError(
+                f"not the file that was exported (SHA-256 {found})", expected=entry["sha256"], remedy=REMEDY, file=path
+            )
+        return path
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest in an export's folder.
+
+    Raises:
+        InputError: no manifest, not JSON, of another schema, or of an export for timing alone.
+    """
+    path = Path(folder) / NAME
+    try:
+        said = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(
+            f"no manifest ({error.strerror})", expected=NAME, remedy="Correct --exports.", file=path
+        ) from error
+    except ValueError as error:
+        raise InputError(f"not JSON ({error})", expected="a manifest", remedy=REMEDY, file=path) from error
+    schema = said.get("schema") if isinstance(said, dict) else None
+    if schema != SCHEMA:
+        older = "Update etscnet-edge." if isinstance(schema, int) and schema > SCHEMA else REMEDY
+        raise InputError(f"a manifest of schema {schema}", expected=f"schema {SCHEMA}", remedy=older, file=path)
+    if said["for_timing_only"]:
+        raise InputError("an export for timing alone", expected="the size of the training", remedy=REMEDY, file=path)
+    if "limits" not in said["preprocessing"]:
+        raise InputError("no limits of a study", expected="those of the bundle's checks", remedy=REMEDY, file=path)
+    return Manifest(Path(folder), said)
+
+
+def sha256(path: Path) -> str:
+    """In hexadecimal digits; read in pieces, so that no file is held whole."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def runs_on(needs: str, flags: set[str]) -> bool:
+    """Whether a processor with these flags runs a form that needs this one (with AVX-512, ONNX Runtime's blocks are of 16)."""
+    if needs == "avx2":
+        return "avx2" in flags and "avx512f" not in flags
+    return not needs or needs in flags
+
+
+def cpu_flags() -> set[str]:
+    """What the processor says that it has, from /proc/cpuinfo; empty where there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    said = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return set(said.partition(":")[2].split())
