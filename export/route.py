@@ -27,7 +27,7 @@ class Route:
         kind: "torch", "onnxruntime", "openvino", "session" (ours) or "tensorrt": which function of `export.runners` opens it.
         library: the module that the kind stands on, imported before anything is loaded.
         file: weights, graph or engine.
-        mode: "eager", "amp", "compile" or "graphs" of torch, "parallel" of ours (branches side by side); "" otherwise.
+        mode: "eager", "amp", "compile" or "graphs" of torch; "" for the others.
         precision: "float32", "float16" or "bfloat16".
         device: "cpu" or "cuda".
         environment: variables that the process is started with.

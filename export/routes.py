@@ -6,7 +6,6 @@ Names begin with the family: "torch", "ort" (MONAI's stock export on ONNX Runtim
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ STOCK = "ort-stock"  # what the others are compared with
 REFERENCE = "torch-eager"  # whose score the others are compared with
 # Without these glibc gives every large activation back to the kernel and fetches it again: torch's rows measure page faults.
 TUNED = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
-PARALLEL = ("standard", "nchwc16", "nchwc8")  # forms of ours that are raced with their branches side by side, too
 FROZEN = {"TORCHINDUCTOR_FREEZING": "1"}  # torch.compile takes the weights for constants
 
 
@@ -45,7 +43,6 @@ def all_routes(weights: str | Path, stock: str | Path, *, exports: str | Path | 
         Route("openvino-f32", "openvino", "openvino", graph),
         Route("openvino-bf16", "openvino", "openvino", graph, precision="bfloat16"),
         *(_ours(name, forms[name], file) for name, file in files.items() if not name.startswith("gpu")),
-        *(_parallel(name, forms[name], file) for name, file in files.items() if name in PARALLEL),
         *_torch_gpu(model),
         *(
             Route(f"gpu-ort-{name}", "onnxruntime", "onnxruntime", file, device="cuda")
@@ -58,10 +55,6 @@ def all_routes(weights: str | Path, stock: str | Path, *, exports: str | Path | 
 def _ours(name: str, form: Mapping[str, Any], file: str) -> Route:
     unfit = "" if runs_on(form["cpu_flag"], cpu_flags()) else f"for another processor ({form['meant_for']})"
     return Route(f"ours-{name}", "session", "export.session", file, precision=form["precision"], unfit=unfit)
-
-
-def _parallel(name: str, form: Mapping[str, Any], file: str) -> Route:
-    return replace(_ours(name, form, file), name=f"ours-{name}-parallel", mode="parallel")
 
 
 def _torch(model: str) -> list[Route]:

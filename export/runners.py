@@ -50,7 +50,7 @@ def open_route(route: Route, *, threads: int, stack: ExitStack) -> Opened:
 
 def _open_session(route: Route, threads: int, stack: ExitStack) -> Opened:
     open_session = import_module("export.session").open_session
-    session = stack.enter_context(open_session(route.file, threads=threads, parallel=route.mode == "parallel"))
+    session = stack.enter_context(open_session(route.file, threads=threads))
     return Opened(prepare=lambda image: image, run=lambda image: float(np.asarray(session.run(image)[0]).item()))
 
 
