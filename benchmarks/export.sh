@@ -24,6 +24,7 @@ race() {
 }
 
 parity() { # EXPORTS, COUNT of synthetic studies beside the real pairs
+  local -x MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 # torch's time, not its page faults
   python benchmarks/parity_studies.py ../shared/mri "$synthetic/cohort-easy" "$synthetic/easy/datalist.json" "$2" "$out/studies.json"
   python -m export parity --exports "$1" --datalist "$out/studies.json"
 }
