@@ -64,8 +64,12 @@ FORMS = {
 DEFAULT_FORMS = ("standard", "nchwc16", "nchwc8", "gpu-fp32")
 
 
-def chosen(names: str | Sequence[str] | None, cpu_flags: Set[str], *, lean: bool = False) -> dict[str, Form]:
-    """The forms of these names; for None all that a deployment may need and this processor can prove, with `lean` ones too.
+def chosen(
+    names: str | Sequence[str] | None, cpu_flags: Set[str], *, lean: bool = False, half: bool = False
+) -> dict[str, Form]:
+    """The forms of these names; for None all that a deployment may need and this processor can prove.
+
+    `lean` adds to those for None the one of little memory for this processor, `half` the one in float16.
 
     A form that does not run here is never exported: nobody would have compared it with torch.
 
@@ -74,6 +78,7 @@ def chosen(names: str | Sequence[str] | None, cpu_flags: Set[str], *, lean: bool
     """
     if names is None:
         offered = [name for name in FORMS if name in DEFAULT_FORMS or (lean and name.endswith("-lean"))]
+        offered += ["gpu"] if half else []
         return {name: FORMS[name] for name in offered if runs_on(FORMS[name].cpu_flag, cpu_flags)}
     wanted = (names,) if isinstance(names, str) else tuple(names)
     unknown = [name for name in wanted if name not in FORMS]

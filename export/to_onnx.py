@@ -119,6 +119,7 @@ def export_onnx(
     config_file: str | Path | None = None,
     dynamic_batch: bool = False,
     lean: bool = False,
+    precision: str = "fp32",
 ) -> str:
     """The verb `onnx`: write the network's forms, preprocess.onnx, golden.npz, etscnet.json and parity.json.
 
@@ -131,6 +132,7 @@ def export_onnx(
         config_file: an overlay over inference.json, for weights of another backbone.
         dynamic_batch: of the form `volume`.
         lean: without `forms`, also that of nchwc16-lean, nchwc8-lean which this processor runs.
+        precision: "fp32"; "fp16" without `forms`: also `gpu`, float16 but for means, scores and the interface.
 
     Returns:
         What was written and how close it is to torch.
@@ -138,7 +140,10 @@ def export_onnx(
     Raises:
         InputError: no bundle, a form that does not exist, an operator that the lowering does not know, scores that differ.
     """
-    bundle, wanted = load_bundle(bundle_root, config_file=config_file), chosen(forms, cpu_flags(), lean=lean)
+    if precision not in ("fp32", "fp16"):
+        raise InputError(f"the precision {precision!r}", expected="fp32 or fp16", remedy="Correct --precision.")
+    wanted = chosen(forms, cpu_flags(), lean=lean, half=precision == "fp16")
+    bundle = load_bundle(bundle_root, config_file=config_file)
     if dynamic_batch and list(wanted) != ["volume"]:
         raise InputError(
             f"a dynamic batch of the forms {list(wanted)}", expected="--forms volume", remedy="Others hold one image."

@@ -151,7 +151,7 @@ def test_a_form_that_differs_fails_the_export(exports: Path, tmp_path: Path, mon
 def test_a_size_for_timing_is_marked(exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(to_onnx, "check", lambda model: None)
     size = tuple(edge + 32 for edge in load_bundle(BUNDLE).spatial_size)
-    export_onnx(BUNDLE, tmp_path / "exports", forms="volume", spatial_size=size)
+    export_onnx(BUNDLE, tmp_path / "exports", forms="standard", spatial_size=size)
     manifest = read_manifest(tmp_path / "exports")
     assert manifest["for_timing_only"] and any("timing alone" in warning for warning in manifest["warnings"])
 
@@ -160,12 +160,18 @@ def test_a_form_is_offered_where_the_processor_has_its_blocks() -> None:
     assert set(chosen(None, set())) == {"standard", "gpu-fp32"}
     assert set(chosen(None, {"avx2"})) == {"standard", "gpu-fp32", "nchwc8"}
     assert set(chosen(None, {"avx2", "avx512f"})) == {"standard", "gpu-fp32", "nchwc16"}
+    assert set(chosen(None, {"avx2"}, half=True)) == {"standard", "gpu-fp32", "nchwc8", "gpu"}
     assert set(chosen(None, {"avx2"}, lean=True)) == {"standard", "gpu-fp32", "nchwc8", "nchwc8-lean"}
 
 
 def test_a_form_that_nobody_could_compare_with_torch_is_not_exported() -> None:
     with pytest.raises(InputError, match="nchwc16 can't be compared with torch on this processor"):
         chosen(("standard", "nchwc16"), {"avx2"})
+
+
+def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the precision 'int8'; expected fp32 or fp16"):
+        export_onnx(BUNDLE, tmp_path / "exports", precision="int8")
 
 
 def test_an_unknown_form_is_refused(tmp_path: Path) -> None:
