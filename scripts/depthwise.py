@@ -51,7 +51,7 @@ def _input_gradient(grad: Tensor, weight: Tensor, x: Tensor, stride: int, margin
     for size, full, (before, _) in zip(grad.shape[2:], shape[2:], margin, strict=True):
         start = (
             edge - before
-        )  # where the first output's gradient stands; before the margin's end it reaches no inner voxel
+        )  # of the first output's gradient; what lies before 0 or behind the end reaches no inner voxel
         first = max(0, -(start // stride))
         count = min(size - first, (full - 1 - start) // stride - first + 1)
         parts.append(slice(first, first + count))
