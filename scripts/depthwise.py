@@ -49,9 +49,8 @@ def _input_gradient(grad: Tensor, weight: Tensor, x: Tensor, stride: int, margin
     spread = torch.empty(shape, dtype=grad.dtype, memory_format=torch.channels_last_3d).zero_()
     places, parts = [], []
     for size, full, (before, _) in zip(grad.shape[2:], shape[2:], margin, strict=True):
-        start = (
-            edge - before
-        )  # of the first output's gradient; what lies before 0 or behind the end reaches no inner voxel
+        # Where the first output's gradient stands; what stands before 0 or behind the end reaches no inner voxel.
+        start = edge - before
         first = max(0, -(start // stride))
         count = min(size - first, (full - 1 - start) // stride - first + 1)
         parts.append(slice(first, first + count))
