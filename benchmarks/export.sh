@@ -14,7 +14,9 @@ mkdir -p "$out" "$records"
 step() { # RESULT COMMAND...: the command's output becomes the result, whole or not at all
   local result=$out/$1
   shift
-  [[ -f $result ]] || { "$@" > "$result.tmp" && mv "$result.tmp" "$result"; }
+  if [[ -f $result ]]; then return; fi
+  "$@" > "$result.tmp" # in no condition: there the shell would go on after a command that failed
+  mv "$result.tmp" "$result"
 }
 
 race() {
@@ -25,7 +27,7 @@ race() {
 
 parity() { # EXPORTS, COUNT of synthetic studies beside the real pairs
   local -x MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 # torch's time, not its page faults
-  python benchmarks/parity_studies.py ../shared/mri "$synthetic/cohort-easy" "$synthetic/easy/datalist.json" "$2" "$out/studies.json"
+  python -m benchmarks.parity_studies ../shared/mri "$synthetic/cohort-easy" "$synthetic/easy/datalist.json" "$2" "$out/studies.json"
   python -m export parity --exports "$1" --datalist "$out/studies.json"
 }
 
@@ -42,7 +44,7 @@ step race.md race
 step parity_full_size.md parity results/exports 20
 step parity_shipped_size.md shipped_size
 step float16.md half
-step plans.md python benchmarks/tensorrt_plans.py results/tensorrt
+step plans.md python -m benchmarks.tensorrt_plans results/tensorrt
 step scaling.md python -m export benchmark-scaling
 
 section() { printf '\n## %s\n\n' "$1" && cat "$out/$2"; }

@@ -1,6 +1,6 @@
 """The studies of `benchmarks/export.sh` as one datalist: real pairs, and the first test subjects of a synthetic cohort.
 
-.venv/bin/python benchmarks/parity_studies.py MRI_DIR COHORT_DIR DATALIST COUNT OUTPUT
+.venv/bin/python -m benchmarks.parity_studies MRI_DIR COHORT_DIR DATALIST COUNT OUTPUT
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.append(str(Path(__file__).parents[1]))
 
 from tests.real_mri import real_cases
 

@@ -3,7 +3,7 @@
 TensorRT-RTX plans without a GPU: this runs on any x86-64 Linux. The 3-D graph is torch's own export; its float16 form
 is made by ONNX Runtime's converter, the stock way. Scores are not compared here: `python -m export parity` does that.
 
-    .venv/bin/python benchmarks/tensorrt_plans.py results/tensorrt
+    .venv/bin/python -m benchmarks.tensorrt_plans results/tensorrt
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from pathlib import Path
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from tqdm import tqdm
-
-sys.path.append(str(Path(__file__).parents[1]))
 
 from export.bundle import load_bundle
 from export.forms import FORMS

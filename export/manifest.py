@@ -59,6 +59,7 @@ def write_manifest(
                 "precision": form.precision,
                 "meant_for": form.meant_for,
                 "cpu_flag": form.cpu_flag,
+                "without_flag": form.without_flag,
             }
             for name, form in forms.items()
         },

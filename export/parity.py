@@ -23,10 +23,10 @@ from export.forms import FORMS, runs_on
 from export.golden import golden_image
 from export.machine import cpu_flags
 from export.manifest import read_manifest
-from export.session import open_session
 from scripts.checkpoint import write_atomically
 from scripts.cohort import inference_cases
 from scripts.errors import InputError
+from scripts.onnx_session import Session
 from scripts.stats import auc
 
 TOLERANCE = {"float32": 1e-5, "float16": 1e-3}  # of a score
@@ -150,11 +150,11 @@ def prove(
     size = tuple(manifest["spatial_size"])
     files = {name: exports / form["file"] for name, form in manifest["forms"].items()}
     flags = cpu_flags()
-    ran = {name: path for name, path in files.items() if runs_on(FORMS[name].cpu_flag, flags)}
+    ran = {name: path for name, path in files.items() if runs_on(FORMS[name], flags)}
     names, labels, logits, expected = [], [], [], []
     scores: dict[str, list[Array]] = {name: [] for name in ran}
     studies = list(_studies(bundle, exports, size)) + [(str(case["case"]), case, case.get("label")) for case in cases]
-    sessions = {name: open_session(path) for name, path in ran.items()}
+    sessions = {name: Session(path) for name, path in ran.items()}
     for name, study, label in tqdm(studies, desc="parity", disable=None):
         image = study() if callable(study) else bundle.prepare(study, size, brain_extraction=brain_extraction)
         with torch.inference_mode():
@@ -176,7 +176,7 @@ def prove(
     results = []
     for name, form in manifest["forms"].items():
         if name not in ran:
-            reason = f"this processor has no {FORMS[name].cpu_flag}, or larger blocks"
+            reason = f"for another processor ({form['meant_for']})"
             results.append(FormParity(name, form["precision"], 0.0, 0.0, 0.0, 0, None, 0, reason))
         else:
             found = np.array(scores[name], dtype=np.float64)

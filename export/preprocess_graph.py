@@ -28,6 +28,7 @@ from monai.transforms import ConcatItemsd, MapTransform, Orientationd, Resized, 
 
 from export.graph import IR_VERSION, OPSET, PRODUCER
 from scripts.errors import InputError
+from scripts.nifti import MAX_VOXELS
 from scripts.transforms import (
     BRAIN_ML,
     CENTRE_DISTANCE_MM,
@@ -47,6 +48,7 @@ LIMITS = {  # mm, ml
     "centre_distance_mm": CENTRE_DISTANCE_MM,
     "min_squareness": MIN_SQUARENESS,
     "brain_ml": list(BRAIN_ML),
+    "max_voxels": MAX_VOXELS,
 }
 Config = str | Path | Sequence[Mapping[str, Any]]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.forms import runs_on
+from export.forms import FORMS, runs_on
 from export.machine import cpu_flags
 from export.manifest import read_manifest
 from export.route import Route
@@ -53,8 +53,8 @@ def all_routes(weights: str | Path, stock: str | Path, *, exports: str | Path | 
 
 
 def _ours(name: str, form: Mapping[str, Any], file: str) -> Route:
-    unfit = "" if runs_on(form["cpu_flag"], cpu_flags()) else f"for another processor ({form['meant_for']})"
-    return Route(f"ours-{name}", "session", "export.session", file, precision=form["precision"], unfit=unfit)
+    unfit = "" if runs_on(FORMS[name], cpu_flags()) else f"for another processor ({form['meant_for']})"
+    return Route(f"ours-{name}", "session", "scripts.onnx_session", file, precision=form["precision"], unfit=unfit)
 
 
 def _torch(model: str) -> list[Route]:

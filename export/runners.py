@@ -49,8 +49,8 @@ def open_route(route: Route, *, threads: int, stack: ExitStack) -> Opened:
 
 
 def _open_session(route: Route, threads: int, stack: ExitStack) -> Opened:
-    open_session = import_module("export.session").open_session
-    session = stack.enter_context(open_session(route.file, threads=threads))
+    session_class = import_module("scripts.onnx_session").Session
+    session = stack.enter_context(session_class(route.file, threads=threads))
     return Opened(prepare=lambda image: image, run=lambda image: float(np.asarray(session.run(image)[0]).item()))
 
 

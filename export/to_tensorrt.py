@@ -14,7 +14,6 @@ import hashlib
 import math
 import time
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
@@ -25,12 +24,9 @@ from export.builder_log import build_progress, builder_log
 from export.gpu import Gpu, find_gpu
 from scripts.checkpoint import write_atomically
 from scripts.errors import InputError
+from scripts.tensorrt_engine import load_library
 
 Target = Literal["tensorrt", "tensorrt-rtx"]
-INSTALLED_BY = {
-    "tensorrt": "It comes with JetPack on a Jetson; elsewhere: pip install tensorrt.",
-    "tensorrt-rtx": "pip install tensorrt-rtx.",
-}
 PORTABLE = "8.0 and later"  # TensorRT-RTX without a wish of ours
 NO_PRECISION = {"int64", "int32", "bool", "object"}  # indices, shapes, conditions, text
 
@@ -192,11 +188,7 @@ def _library(target: Target, gpu: Gpu | None) -> Any:
             expected="the GPU that the engine will run on: TensorRT measures its kernels there",
             remedy="Build on the device, or check the graph without one: --target tensorrt-rtx.",
         )
-    try:
-        return import_module(target.replace("-", "_"))
-    except (ImportError, OSError) as error:  # OSError: the package is there, its libraries are not
-        found = f"{target} cannot be imported ({error})"
-        raise InputError(found, expected="an installed package", remedy=INSTALLED_BY[target]) from error
+    return load_library(target.replace("-", "_"))
 
 
 def _interface_bytes(network: Any, file: Path) -> int:

@@ -19,6 +19,7 @@ from scripts.network import ETSCNet
 from scripts.tensorrt_engine import REMEDY as BUILD_AGAIN
 from scripts.tensorrt_engine import Engine, load_library
 
+NEEDED = ("modalities", "spatial_size", "fusion_weights", "threshold", "forms", "files")
 REMEDY = "Export again: python -m export onnx --bundle_root bundle."
 
 
@@ -66,10 +67,18 @@ class GraphNetwork(ExportedNetwork):
     ) -> None:
         said = _manifest(Path(manifest), Path(checkpoint))
         super().__init__(said)
-        self._session = _session(_checked(Path(manifest), said, "forms", form, remedy=REMEDY), threads)
+        file = _checked(Path(manifest), said, "forms", form, remedy=REMEDY)
+        try:
+            from scripts.onnx_session import Session  # a machine that scores with an engine may have no ONNX Runtime
+        except ImportError as error:
+            raise InputError(
+                "no ONNX Runtime", expected="the package onnxruntime", remedy="pip install onnxruntime", file=file
+            ) from error
+        self._session = Session(file, threads=threads)
 
     def _branch_scores(self, image: Tensor) -> Tensor:
-        return torch.from_numpy(self._session.run(["branch_scores"], {"image": image.cpu().numpy()})[0])
+        _, branch_scores = self._session.run(image.cpu().numpy())
+        return torch.from_numpy(branch_scores)
 
 
 class EngineNetwork(ExportedNetwork):
@@ -98,7 +107,7 @@ class EngineNetwork(ExportedNetwork):
         super().__init__(said)
         file = _checked(Path(manifest), said, "engines", engine, remedy=BUILD_AGAIN)
         built = said["engines"][engine]
-        graph = said["files"][said["forms"][built["form"]]["file"]]["sha256"]
+        graph = said["files"].get(said["forms"].get(built["form"], {}).get("file"), {}).get("sha256")
         if built["onnx_sha256"] != graph:
             raise InputError("an engine of an earlier export", expected=graph, remedy=BUILD_AGAIN, file=file)
         if torch.device(device).type != "cuda" or not torch.cuda.is_available():
@@ -124,7 +133,7 @@ def _manifest(path: Path, checkpoint: Path) -> dict[str, Any]:
     """What it says, of these weights and not for timing."""
     try:
         said: dict[str, Any] = json.loads(path.read_text())
-        weights, timing = said["origin"]["sha256"], said["for_timing_only"]
+        weights, timing, *_ = said["origin"]["sha256"], said["for_timing_only"], *(said[key] for key in NEEDED)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
             f"no export ({type(error).__name__}: {error})",
@@ -150,20 +159,7 @@ def _checked(manifest: Path, said: dict[str, Any], kind: str, name: str, *, reme
             file=manifest,
         )
     file = manifest.parent / str(entries[name]["file"])
-    expected = said["files"][file.name]["sha256"]
+    expected = said["files"].get(file.name, {}).get("sha256")
     if not file.is_file() or sha256(file) != expected:
         raise InputError("not the file that was exported", expected=f"SHA-256 {expected}", remedy=remedy, file=file)
     return file
-
-
-def _session(file: Path, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(
-            "no ONNX Runtime", expected="the package onnxruntime", remedy="pip install onnxruntime", file=file
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.enable_mem_pattern = options.enable_mem_reuse = False  # much less memory: see export/session.py
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -17,6 +17,10 @@ from torch import Tensor
 from scripts.errors import InputError
 
 REMEDY = "Build it on this device: python -m export tensorrt."
+INSTALLED_BY = {
+    "tensorrt": "It comes with JetPack on a Jetson; elsewhere: pip install tensorrt.",
+    "tensorrt_rtx": "pip install tensorrt-rtx.",
+}
 
 
 class Engine:
@@ -28,7 +32,7 @@ class Engine:
         device: torch's.
 
     Raises:
-        InputError: no such library, or an engine that this library can't load on this GPU.
+        InputError: no such library, or an engine that this library can't load on this GPU, or of another type than float32.
     """
 
     def __init__(self, file: str | Path, *, library: str = "tensorrt", device: torch.device | str = "cuda") -> None:
@@ -46,13 +50,17 @@ class Engine:
             )
         self._context = self._engine.create_execution_context()
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        for name in names:
+            if (kind := self._engine.get_tensor_dtype(name)) != self._tensorrt.DataType.FLOAT:
+                found = f"the engine's {name} is {kind}"
+                raise InputError(found, expected="float32, as the export makes it", remedy=REMEDY, file=file)
         self.inputs = {name: self._shape(name) for name in names if self._is_input(name)}
         self._outputs = {  # they stay where they are: a run writes into them
             name: torch.empty(self._shape(name), device=self.device) for name in names if name not in self.inputs
         }
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Contiguous float32 tensors on the device, one an input -> the outputs, until the next run. It has been waited for.
+        """float32 tensors on the device, one an input -> the outputs, valid until the next run. It has been waited for.
 
         Raises:
             ValueError: other names, shapes or types than the engine's.
@@ -87,8 +95,5 @@ def load_library(name: str) -> Any:
     try:
         return import_module(name)
     except (ImportError, OSError) as error:  # OSError: the package is there, its libraries are not
-        raise InputError(
-            f"{name} can't be imported ({error})",
-            expected="TensorRT, which comes with JetPack on a Jetson",
-            remedy=f"Install it (elsewhere: pip install {name.replace('_', '-')}), or score without inference_trt.json.",
-        ) from error
+        found = f"{name} can't be imported ({error})"
+        raise InputError(found, expected="an installed package", remedy=INSTALLED_BY[name]) from error

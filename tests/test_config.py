@@ -17,10 +17,8 @@ from tests.conftest import BUNDLE
 
 CONFIGS = {path.stem: path for path in (BUNDLE / "configs").rglob("*.json") if path.stem != "metadata"}
 COMPLETE = {"train": "training", "inference": "inference"}
-BASES = {
-    "inference_onnx": "inference",
-    "inference_trt": "inference",
-}  # what an overlay is laid over, where it is not train.json
+# What an overlay is laid over, where it is not train.json.
+BASES = {"inference_onnx": "inference", "inference_trt": "inference"}
 
 
 def parser(name: str, **overrides: Any) -> ConfigParser:

@@ -19,6 +19,7 @@ from scripts.tensorrt_engine import Engine, load_library
 
 SHAPES = {"image": (1, 2, 4, 4, 4), "pred": (1, 1), "branch_scores": (1, 2)}
 INPUT, OUTPUT = "input", "output"
+FLOAT, HALF = "DataType.FLOAT", "DataType.HALF"
 
 
 def floats(address: int, shape: Sequence[int]) -> torch.Tensor:
@@ -52,6 +53,7 @@ class Loaded:
 
     def __init__(self) -> None:
         self.context = Context()
+        self.kinds = dict.fromkeys(SHAPES, FLOAT)
 
     def create_execution_context(self) -> Context:
         return self.context
@@ -61,6 +63,9 @@ class Loaded:
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return SHAPES[name]
+
+    def get_tensor_dtype(self, name: str) -> str:
+        return self.kinds[name]
 
     def get_tensor_mode(self, name: str) -> str:
         return INPUT if name == "image" else OUTPUT
@@ -85,6 +90,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Loaded:
         Logger=Logger,
         Runtime=lambda logger: runtime,
         TensorIOMode=SimpleNamespace(INPUT=INPUT),
+        DataType=SimpleNamespace(FLOAT=FLOAT),
     )
     monkeypatch.setitem(sys.modules, "tensorrt", library)
     stream = SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
@@ -136,6 +142,12 @@ def test_an_engine_of_another_gpu_is_refused(loaded: Loaded, file: Path) -> None
         Engine(file, device="cpu")
 
 
+def test_an_interface_of_another_type_is_refused(loaded: Loaded, file: Path) -> None:
+    loaded.kinds["pred"] = HALF
+    with pytest.raises(InputError, match=r"the engine's pred is DataType\.HALF; expected float32"):
+        Engine(file, device="cpu")
+
+
 def test_a_run_that_fails_gives_no_result(loaded: Loaded, file: Path) -> None:
     engine = Engine(file, device="cpu")
     loaded.context.runs = False
@@ -145,5 +157,5 @@ def test_a_run_that_fails_gives_no_result(loaded: Loaded, file: Path) -> None:
 
 def test_a_missing_library_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(InputError, match=r"tensorrt can't be imported.*JetPack.*score without inference_trt\.json"):
+    with pytest.raises(InputError, match=r"tensorrt can't be imported.*It comes with JetPack"):
         load_library("tensorrt")

@@ -42,6 +42,7 @@ def predict(
     text = json.dumps(result.to_dict(), indent=2)
     if output is not None:
         path = Path(output)
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         temporary.write_text(text + "\n")
         os.replace(temporary, path)

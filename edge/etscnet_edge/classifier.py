@@ -21,8 +21,6 @@ from etscnet_edge.nifti import Volume
 from etscnet_edge.runtimes import OnnxSession, float32
 from etscnet_edge.study import check_brain, read_mask, read_study
 
-RESEARCH_ONLY = "Research only, not for diagnosis."
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -37,7 +35,7 @@ class Prediction:
         model: version, form, file, SHA-256, runtime, threads.
         milliseconds: by stage: "load" of the model, "read" with all checks, "preprocess", "network".
         peak_memory_mb: the most resident memory that the process has had, 10^6 bytes; None where the system doesn't tell.
-        warnings: never empty.
+        warnings: the intended use, and what the manifest says of the weights.
     """
 
     score: float
@@ -91,8 +89,8 @@ class Classifier:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._network.__exit__(kind, error, trace)
-        self._preprocess.__exit__(kind, error, trace)
+        self._network.close()
+        self._preprocess.close()
 
     def predict(self, images: Mapping[str, str | Path], masks: Mapping[str, str | Path] | None = None) -> Prediction:
         """Score one study.
@@ -139,7 +137,7 @@ class Classifier:
             model=self.model,
             milliseconds={"load": self.load_ms, "read": read, "preprocess": prepared, "network": ran},
             peak_memory_mb=_peak_memory_mb(),
-            warnings=[RESEARCH_ONLY, *self.manifest.said["warnings"]],
+            warnings=[self.manifest.said["intended_use"], *self.manifest.said["warnings"]],
         )
 
     def prepare(self, study: Mapping[str, Volume], masks: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.float32]:

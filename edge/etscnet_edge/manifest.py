@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,21 +41,22 @@ class Manifest:
 
     @property
     def limits(self) -> dict[str, Any]:
-        """What a study may be: "voxel_mm", "extent_mm", "brain_ml" (lowest, highest), "centre_distance_mm", "min_squareness"."""
+        """What a study may be: "voxel_mm", "extent_mm", "brain_ml" (lowest, highest), "centre_distance_mm", "min_squareness",
+        "max_voxels"."""
         return dict(self.said["preprocessing"]["limits"])
 
     def form(self, name: str | None = None) -> tuple[str, Path]:
         """A form's name and checked file.
 
         Args:
-            name: of the form; None: the one that was made for this processor, else "standard".
+            name: of the form; None: the manifest's first that was made for this processor, else "standard".
 
         Raises:
             InputError: no such form, one that this processor can't run, or a file that is not the one that was exported.
         """
         forms, flags = self.said["forms"], cpu_flags()
-        fitting = [key for key, form in forms.items() if form["cpu_flag"] and runs_on(form["cpu_flag"], flags)]
-        chosen = name or next((key for key in fitting if not key.endswith("-lean")), "standard")
+        fitting = (key for key, form in forms.items() if form["cpu_flag"] and runs_on(form, flags))
+        chosen = name or next(fitting, "standard")
         if chosen not in forms:
             raise InputError(
                 f"no form {chosen!r}",
@@ -62,7 +64,7 @@ class Manifest:
                 remedy="Correct --form.",
                 file=self.folder / NAME,
             )
-        if not runs_on(forms[chosen]["cpu_flag"], flags):
+        if not runs_on(forms[chosen], flags):
             raise InputError(
                 f"the form {chosen} is for {forms[chosen]['meant_for']}",
                 expected="a form for this processor",
@@ -125,11 +127,9 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def runs_on(needs: str, flags: set[str]) -> bool:
-    """Whether a processor with these flags runs a form that needs this one (with AVX-512, ONNX Runtime's blocks are of 16)."""
-    if needs == "avx2":
-        return "avx2" in flags and "avx512f" not in flags
-    return not needs or needs in flags
+def runs_on(form: Mapping[str, Any], flags: set[str]) -> bool:
+    """Whether a processor with these flags runs the form."""
+    return (not form["cpu_flag"] or form["cpu_flag"] in flags) and form["without_flag"] not in flags
 
 
 def cpu_flags() -> set[str]:

@@ -10,6 +10,7 @@ import gzip
 import io
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 
 from etscnet_edge.errors import InputError
 
-MAX_VOXELS = 2**29  # 812 x 812 x 812: more than any head needs, 2 GiB as float32
 GZIP_RATIO = 1032  # deflate packs no tighter
+Limits = Mapping[str, Any]
 EXACT = 2**24  # the largest integer up to which float32 holds all
 
 
@@ -52,20 +53,23 @@ class Volume:
         return min(ends), max(ends)
 
 
-def read_volume(path: str | Path, *, orientation: str, min_squareness: float) -> Volume:
+def read_volume(path: str | Path, *, orientation: str, limits: Limits) -> Volume:
     """Read one 3-D image.
 
     Args:
         path: .nii or .nii.gz.
         orientation: the axis codes that the array is turned to.
-        min_squareness: the least volume of a voxel by the product of its edges: 1 at right angles, less where axes are slanted.
+        limits: "max_voxels" of an image, "min_squareness": the least volume of a voxel by the product of its edges, which is 1 at
+            right angles and less where axes are slanted. See Manifest.limits.
 
     Raises:
         InputError: no such file, empty, no NIfTI, cut short or damaged, or something else than one 3-D image of real numbers
             with a place in space.
     """
     import nibabel as nib
+    from nibabel.wrapstruct import WrapStructError
 
+    not_nifti = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, WrapStructError)
     path = Path(path)
     if not path.is_file():
         found = "the path is a folder" if path.is_dir() else "there is no such file"
@@ -76,14 +80,12 @@ def read_volume(path: str | Path, *, orientation: str, min_squareness: float) ->
         try:
             image = _image_class(stream.read(348)).from_stream(stream)
             affine = np.array(image.affine, dtype=np.float64)
-        except gzip.BadGzipFile as error:  # here it is no gzip file at all
+        except (*not_nifti, gzip.BadGzipFile, ValueError) as error:  # here a BadGzipFile is no gzip file at all
             raise _fault(f"not NIfTI ({error})", path) from error
         except (EOFError, zlib.error, OSError) as error:
             raise _fault(f"cut short or damaged ({error})", path) from error
-        except Exception as error:  # nibabel's kinds share no base
-            raise _fault(f"not NIfTI ({error})", path) from error
-        _check_header(image, path)
-        _check_affine(affine, min_squareness, path)
+        _check_header(image, limits["max_voxels"], path)
+        _check_affine(affine, limits["min_squareness"], path)
         try:
             stored = np.asanyarray(image.dataobj.get_unscaled())
             while stream.read(2**20):
@@ -121,7 +123,7 @@ def _image_class(head: bytes) -> Any:
     raise ValueError("the header's magic word is neither n+1 nor n+2")
 
 
-def _check_header(image: Any, path: Path) -> None:
+def _check_header(image: Any, max_voxels: int, path: Path) -> None:
     header, shape = image.header, tuple(int(edge) for edge in image.shape)
     if len(shape) != 3 or min(shape) < 2:
         raise InputError(
@@ -142,10 +144,10 @@ def _check_header(image: Any, path: Path) -> None:
     promised = int(header.get_data_offset()) + voxels * dtype.itemsize
     if promised > size * (GZIP_RATIO if path.suffix == ".gz" else 1):
         raise _fault(f"cut short or damaged (its header promises {promised} bytes of image, the file has {size})", path)
-    if voxels > MAX_VOXELS:
+    if voxels > max_voxels:
         raise InputError(
             f"the image has {voxels} voxels",
-            expected=f"at most {MAX_VOXELS}",
+            expected=f"at most {max_voxels}",
             remedy="Resample it to the resolution that it was measured at.",
             file=path,
         )

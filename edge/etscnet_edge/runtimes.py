@@ -7,7 +7,6 @@ hands memory on to any size. No other provider is ever taken in silence.
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ Array = NDArray[Any]
 
 
 class OnnxSession:
-    """One graph; a context manager.
+    """One graph, until it is closed.
 
     Args:
         file: the graph, its hash checked by the manifest.
@@ -52,12 +51,8 @@ class OnnxSession:
             ) from error
         self._session: Any = session
 
-    def __enter__(self) -> OnnxSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Give the memory back."""
         self._session = None
 
     @property

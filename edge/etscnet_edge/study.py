@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etscnet_edge.errors import InputError
 from etscnet_edge.manifest import sha256
-from etscnet_edge.nifti import Volume, read_volume
-
-Limits = Mapping[str, Any]
+from etscnet_edge.nifti import Limits, Volume, read_volume
 
 
 def read_study(paths: Mapping[str, str | Path], *, orientation: str, limits: Limits) -> dict[str, Volume]:
@@ -33,8 +30,7 @@ def read_study(paths: Mapping[str, str | Path], *, orientation: str, limits: Lim
             size or field of view that holds no head, or modalities that lie apart in space.
     """
     _refuse_identical({name: Path(path) for name, path in paths.items()})
-    squareness = limits["min_squareness"]
-    study = {n: read_volume(path, orientation=orientation, min_squareness=squareness) for n, path in paths.items()}
+    study = {name: read_volume(path, orientation=orientation, limits=limits) for name, path in paths.items()}
     for name, volume in study.items():
         _check_values(name, volume)
         _check_geometry(name, volume, limits)
@@ -63,7 +59,7 @@ def read_mask(path: str | Path, volume: Volume, *, orientation: str, limits: Lim
     Raises:
         InputError: a file that is at fault, or one on another grid.
     """
-    mask = read_volume(path, orientation=orientation, min_squareness=limits["min_squareness"])
+    mask = read_volume(path, orientation=orientation, limits=limits)
     if mask.stored.shape != volume.stored.shape or not np.allclose(mask.affine, volume.affine, atol=1e-2):
         raise InputError(
             f"its grid is {mask.stored.shape} with affine {mask.affine[:3].tolist()}",

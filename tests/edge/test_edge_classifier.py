@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from etscnet_edge.classifier import RESEARCH_ONLY, Classifier
+from etscnet_edge.classifier import Classifier
 from etscnet_edge.study import read_mask, read_study
 
 from export.bundle import TrainedBundle, load_bundle
@@ -36,7 +37,7 @@ def classifier(exports: Path) -> Iterator[Classifier]:
 
 
 def compare(classifier: Classifier, bundle: TrainedBundle, case: dict[str, Any], *, brain_extraction: str) -> None:
-    """Image within 1e-4 at every voxel, score within 1e-5."""
+    """Image within 1e-4 at every voxel, scores within 1e-5: what the package promises."""
     said = classifier.manifest.said["preprocessing"]["orientation"]
     limits = classifier.manifest.limits
     study = read_study({name: case[name] for name in MODALITIES}, orientation=said, limits=limits)
@@ -51,8 +52,7 @@ def compare(classifier: Classifier, bundle: TrainedBundle, case: dict[str, Any],
         logits = bundle.network(expected.as_subclass(torch.Tensor), return_logits=True)
     assert prediction.score == pytest.approx(float(bundle.network.fuse(logits)), abs=1e-5)
     scores = torch.sigmoid(logits)[0].tolist()
-    # A branch's own score moves more than the fused one; what the image's last digits do to it grows with its weights.
-    assert list(prediction.branch_scores.values()) == pytest.approx(scores, abs=3e-5)
+    assert list(prediction.branch_scores.values()) == pytest.approx(scores, abs=1e-5)
 
 
 def test_real_pairs(shared_dir: Path, classifier: Classifier, bundle: TrainedBundle) -> None:
@@ -109,14 +109,21 @@ def test_the_command_gives_one_json_and_loads_neither_torch_nor_monai(exports: P
         "ours = {'torch', 'monai', 'scripts', 'export', 'onnx'} & set(sys.modules); assert not ours, ours"
     )
     options = ["predict", "--exports", str(exports), "--flair", paths["flair"], "--t2w", paths["t2w"]]
-    command = [sys.executable, "-c", code, *options, "--output", str(tmp_path / "result.json")]
+    command = [sys.executable, "-c", code, *options, "--output", str(tmp_path / "new" / "result.json")]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT / "edge")}, timeout=120
+        command,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "edge")},
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert json.loads((tmp_path / "result.json").read_text()) == said
-    assert said["warnings"][0] == RESEARCH_ONLY and any("synthetic" in warning for warning in said["warnings"])
+    assert json.loads((tmp_path / "new" / "result.json").read_text()) == said
+    assert said["warnings"][0] == "Research only, not for diagnosis." and any(
+        "synthetic" in warning for warning in said["warnings"]
+    )
     assert said["decision"] in ("controlled", "uncontrolled") and set(said["branch_scores"]) == set(MODALITIES)
     assert all(said["milliseconds"][stage] > 0 for stage in ("load", "read", "preprocess", "network"))
 

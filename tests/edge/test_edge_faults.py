@@ -9,7 +9,7 @@ import pytest
 from etscnet_edge.classifier import Classifier
 from etscnet_edge.errors import InputError
 
-from tests.test_faults import AT_FLAIR, FAULTS, GOOD, write_studies
+from tests.broken_studies import AT_FLAIR, FAULTS, GOOD, write_studies
 
 MODALITIES = ("flair", "t2w")
 # What only the bundle has: entries of a datalist that lack a file, or name a method.

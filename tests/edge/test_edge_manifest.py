@@ -14,6 +14,9 @@ from etscnet_edge.classifier import Classifier
 from etscnet_edge.errors import InputError
 from etscnet_edge.manifest import NAME, read_manifest
 
+from scripts.nifti import MAX_VOXELS
+from scripts.transforms import BRAIN_ML
+
 FILES = (NAME, "etscnet.onnx", "preprocess.onnx")
 Said = dict[str, Any]
 
@@ -29,7 +32,7 @@ def test_what_it_says(copy: Path) -> None:
     manifest = read_manifest(copy)
     assert manifest.modalities == ["flair", "t2w"] and len(manifest.spatial_size) == 3
     assert manifest.form("standard") == ("standard", copy / "etscnet.onnx")
-    assert manifest.limits["brain_ml"] == [250.0, 2200.0]
+    assert manifest.limits["brain_ml"] == list(BRAIN_ML) and manifest.limits["max_voxels"] == MAX_VOXELS
 
 
 @pytest.mark.parametrize(
@@ -40,10 +43,10 @@ def test_the_form_for_this_processor(copy: Path, monkeypatch: pytest.MonkeyPatch
     said = json.loads((copy / NAME).read_text())
     entry = dict(said["forms"]["standard"])
     said["forms"] = {
-        "nchwc16-lean": {**entry, "cpu_flag": "avx512f"},
-        "nchwc16": {**entry, "cpu_flag": "avx512f"},
-        "nchwc8": {**entry, "cpu_flag": "avx2"},
         "standard": entry,
+        "nchwc16": {**entry, "cpu_flag": "avx512f"},
+        "nchwc8": {**entry, "cpu_flag": "avx2", "without_flag": "avx512f"},
+        "nchwc16-lean": {**entry, "cpu_flag": "avx512f"},
     }
     (copy / NAME).write_text(json.dumps(said))
     monkeypatch.setattr(edge_manifest, "cpu_flags", lambda: flags)

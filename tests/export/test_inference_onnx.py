@@ -55,6 +55,8 @@ def test_the_exported_network_stands_for_the_network(exports: Path) -> None:
         (lambda folder, said: (folder / "etscnet.onnx").write_bytes(b"another"), "not the file that was exported"),
         (lambda folder, said: said["origin"].update(sha256="0" * 64), "an export of other weights"),
         (lambda folder, said: said.update(for_timing_only=True), "an export for timing alone"),
+        (lambda folder, said: said.pop("fusion_weights"), "no export .KeyError: 'fusion_weights'"),
+        (lambda folder, said: said["files"].pop("etscnet.onnx"), "not the file that was exported"),
         (lambda folder, said: said["forms"].pop("standard"), "'standard' is not among the export's forms"),
     ],
 )

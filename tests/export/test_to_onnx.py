@@ -19,11 +19,11 @@ from export import to_onnx
 from export.bundle import load_bundle
 from export.forms import FORMS, chosen
 from export.manifest import read_manifest
-from export.session import open_session
 from export.to_onnx import check, export_onnx
 from scripts.checkpoint import save
 from scripts.errors import InputError
 from scripts.network import ETSCNet
+from scripts.onnx_session import Session
 from tests.conftest import BUNDLE, FLOAT32_FORMS, ROOT
 
 FILES = [FORMS[name].file for name in FLOAT32_FORMS]
@@ -68,7 +68,7 @@ def test_the_export_was_proven(exports: Path) -> None:
 def test_the_golden_case_goes_through_the_exported_files_alone(exports: Path) -> None:
     manifest = read_manifest(exports)
     prepare = onnxruntime.InferenceSession(exports / "preprocess.onnx", providers=["CPUExecutionProvider"])
-    with np.load(exports / "golden.npz") as golden, open_session(exports / "etscnet.onnx") as session:
+    with np.load(exports / "golden.npz") as golden, Session(exports / "etscnet.onnx") as session:
         channels = []
         for modality in manifest["modalities"]:
             volume = golden[modality].astype(np.float32)
@@ -110,7 +110,7 @@ def test_the_3d_form_takes_any_number_of_images_where_it_is_asked_to(tmp_path: P
     model = to_onnx.volume_graph(bundle.network, bundle.spatial_size, dynamic_batch=True)
     onnx.save(model, tmp_path / "volume.onnx")
     images = np.random.default_rng(0).random((3, 2, *bundle.spatial_size), dtype=np.float32)
-    with open_session(tmp_path / "volume.onnx") as session:
+    with Session(tmp_path / "volume.onnx") as session:
         together = session.run(images)[0]
         alone = np.concatenate([session.run(image[None])[0] for image in images])
     assert together == pytest.approx(alone, abs=1e-5)
@@ -172,6 +172,14 @@ def test_a_form_that_nobody_could_compare_with_torch_is_not_exported() -> None:
 def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the precision 'int8'; expected fp32 or fp16"):
         export_onnx(BUNDLE, tmp_path / "exports", precision="int8")
+
+
+@pytest.mark.parametrize("addition", [{"lean": True}, {"precision": "fp16"}])
+def test_an_addition_to_named_forms_is_refused_and_not_left_out_in_silence(
+    tmp_path: Path, addition: dict[str, bool | str]
+) -> None:
+    with pytest.raises(InputError, match="beside --forms"):
+        export_onnx(BUNDLE, tmp_path / "exports", forms="standard", **addition)
 
 
 def test_an_unknown_form_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 - No memory pattern: it would keep a place for every tensor through the whole run, though few planes are alive at a time.
 - No reuse of buffers by the planner: it hands a dead tensor's buffer on to the next of the same size, and holds it until then.
   So each size of plane would hold its own maximum all the time; the arena gives the memory to any size.
-- What loading has freed goes back to the system, where the C library can do that (glibc): it would be 17 MB too many for ever.
+- What loading has freed goes back to the system, where the C library can do that (glibc).
 - Sequential: the branches one after the other hold half the memory of both at once.
 """
 
@@ -22,12 +22,6 @@ from numpy.typing import NDArray
 from scripts.errors import InputError
 
 Array = NDArray[np.float32]
-
-
-def _give_back_freed_memory() -> None:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 class Session:
@@ -87,6 +81,7 @@ class Session:
         return self._session
 
 
-def open_session(file: str | Path, *, threads: int = 2) -> Session:
-    """The graph, ready to run; see Session."""
-    return Session(file, threads=threads)
+def _give_back_freed_memory() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
