@@ -14,12 +14,14 @@ from typing import Any
 
 from export.bundle import TrainedBundle
 from export.forms import Form
+from export.memory import form_memory
 from export.preprocess_graph import parameters
 from scripts.checkpoint import model_version, origin_warning, sha256, write_atomically
 from scripts.errors import InputError
 
 MANIFEST = "etscnet.json"
-SCHEMA = 1
+SCHEMA = 2
+TOLERANCE = {"float32": 1e-5, "float16": 1e-3}  # of a score, by precision
 PACKAGES = ("torch", "monai", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
@@ -29,6 +31,7 @@ def write_manifest(
     """Write `etscnet.json` for the files in the folder; returns what it says."""
     network, origin = bundle.network, bundle.origin
     modalities = list(network.modalities)
+    memory = form_memory(forms, folder, shape=(1, len(modalities), *spatial_size))
     for_timing = tuple(spatial_size) != bundle.spatial_size
     manifest = {
         "schema": SCHEMA,
@@ -60,6 +63,8 @@ def write_manifest(
                 "meant_for": form.meant_for,
                 "cpu_flag": form.cpu_flag,
                 "without_flag": form.without_flag,
+                "tolerance": TOLERANCE[form.precision],
+                "memory_mb": memory[name],
             }
             for name, form in forms.items()
         },

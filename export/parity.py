@@ -22,14 +22,13 @@ from export.bundle import TrainedBundle, load_bundle
 from export.forms import FORMS, runs_on
 from export.golden import golden_image
 from export.machine import cpu_flags
-from export.manifest import read_manifest
+from export.manifest import TOLERANCE, read_manifest
 from scripts.checkpoint import write_atomically
 from scripts.cohort import inference_cases
 from scripts.errors import InputError
 from scripts.onnx_session import Session
 from scripts.stats import auc
 
-TOLERANCE = {"float32": 1e-5, "float16": 1e-3}  # of a score
 ALIVE = 1e-3  # a network whose logits differ less between images proves nothing
 
 Array = NDArray[np.float32]

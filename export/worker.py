@@ -52,6 +52,7 @@ class Worker:
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
+            "ORT_DISABLE_TELEMETRY": "1",
             "TORCHINDUCTOR_COMPILE_THREADS": str(os.cpu_count() or 1),  # they work before the first round
             **route.environment,
         }

@@ -10,16 +10,20 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from scripts.errors import InputError
+
+# On Linux, too, ONNX Runtime's builds send telemetry and keep a device's number on the disk; it looks once, when imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime as ort
 
 Array = NDArray[np.float32]
 

@@ -17,6 +17,7 @@ from export.forms import chosen
 from export.machine import cpu_flags
 from export.to_onnx import export_onnx
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for the tests that import ONNX Runtime themselves
 ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "bundle"
 FLOAT32_FORMS = (*chosen(None, cpu_flags(), lean=True), "gpu-batch", "volume")

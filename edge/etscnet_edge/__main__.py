@@ -1,11 +1,9 @@
-"""Command line: `etscnet-edge predict --exports FOLDER --flair A --t2w B`."""
+"""Command line: `etscnet-edge predict`, `serve`, `build`, `benchmark`."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from pathlib import Path
 
 from etscnet_edge.errors import InputError
 
@@ -17,9 +15,13 @@ def predict(
     exports: str = "exports",
     flair_mask: str | None = None,
     t2w_mask: str | None = None,
+    runtime: str = "cpu",
     form: str | None = None,
     threads: int = 2,
+    memory_mb: float | None = None,
+    engines: str | None = None,
     output: str | None = None,
+    picture: str | None = None,
 ) -> str:
     """Score one pair; prints its result as JSON.
 
@@ -29,24 +31,88 @@ def predict(
         exports: the folder of etscnet.json.
         flair_mask: brain mask on the FLAIR's grid; without masks the images must be brain-extracted.
         t2w_mask: brain mask on the T2w's grid.
-        form: of the manifest's; by default the one for this processor.
+        runtime: cpu, cuda or ort-tensorrt of ONNX Runtime, or tensorrt itself.
+        form: of the manifest's; by default the one for this processor, or gpu-fp32.
         threads: of ONNX Runtime.
+        memory_mb: the most resident memory, 10^6 bytes: what does not fit is refused.
+        engines: where TensorRT's engines lie; by default beside the export.
         output: a file for the result, too; written whole or not at all.
+        picture: a PNG of the study on one page, too.
     """
     from etscnet_edge.classifier import Classifier
+    from etscnet_edge.files import write_atomically
 
     given = {"flair": flair_mask, "t2w": t2w_mask}
-    masks = {name: path for name, path in given.items() if path is not None}
-    with Classifier(str(exports), form=form, threads=int(threads)) as classifier:
+    masks = {name: str(path) for name, path in given.items() if path is not None}
+    with Classifier(
+        str(exports), runtime=runtime, form=form, threads=int(threads), memory_mb=memory_mb, engines=engines
+    ) as classifier:
         result = classifier.predict({"flair": str(flair), "t2w": str(t2w)}, masks)
     text = json.dumps(result.to_dict(), indent=2)
+    if picture is not None:
+        from etscnet_edge.picture import draw
+
+        write_atomically(picture, draw(result))
     if output is not None:
-        path = Path(output)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(text + "\n")
-        os.replace(temporary, path)
+        write_atomically(output, (text + "\n").encode())
     return text
+
+
+def serve(
+    *,
+    exports: str = "exports",
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    runtime: str = "cpu",
+    form: str | None = None,
+    threads: int = 2,
+    memory_mb: float = 2000,
+    engines: str | None = None,
+    queue: int = 8,
+    body_mb: float = 256,
+    body_seconds: float = 60,
+    token_file: str | None = None,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
+) -> None:
+    """Serve the model by HTTP until SIGTERM: a page at /, POST /v1/studies, the Open Inference Protocol at /v2, /metrics.
+
+    Args:
+        exports, runtime, form, threads, engines: as of predict.
+        host: address; another than this machine's own only with a token or TLS.
+        port: 0 for any that is free; the log says which.
+        memory_mb: the most resident memory: a model that does not fit is refused, and so is a study.
+        queue: requests that may wait beside the one in work; more are answered 503.
+        body_mb: the largest body of a request, 10^6 bytes.
+        body_seconds: from a body's first byte to its last.
+        token_file: its first line is the token that requests must bear.
+        tls_cert: file of the certificate.
+        tls_key: file of its key.
+    """
+    try:
+        from etscnet_edge.server.body import BodyLimits
+        from etscnet_edge.server.serve import run_server
+    except ImportError as error:
+        found, remedy = (
+            f"the server's libraries are not installed ({error.name})",
+            'pip install "etscnet-edge[server]".',
+        )
+        raise InputError(found, expected="starlette, uvicorn, prometheus-client", remedy=remedy) from error
+    from etscnet_edge.classifier import Classifier
+
+    if (tls_cert is None) != (tls_key is None):
+        raise InputError("one of --tls_cert, --tls_key", expected="both", remedy="Give the other one, too.")
+    run_server(
+        lambda: Classifier(
+            str(exports), runtime=runtime, form=form, threads=int(threads), memory_mb=memory_mb, engines=engines
+        ),
+        host=str(host),
+        port=int(port),
+        waiting=int(queue),
+        limits=BodyLimits(int(body_mb * 1e6), float(body_seconds)),
+        token_file=token_file,
+        tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -54,7 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
     import fire
 
     try:
-        fire.Fire({"predict": predict}, command=arguments, name="etscnet-edge")
+        fire.Fire({"predict": predict, "serve": serve}, command=arguments, name="etscnet-edge")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

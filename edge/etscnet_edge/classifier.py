@@ -1,4 +1,4 @@
-"""A pair of NIfTI files -> the score that seizures will be controlled, with everything that a reader of it must know."""
+"""A pair of NIfTI files -> the score that seizures will be controlled: the exported model, loaded once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,72 +15,92 @@ from numpy.typing import NDArray
 
 from etscnet_edge import __version__
 from etscnet_edge.errors import InputError
-from etscnet_edge.manifest import read_manifest
-from etscnet_edge.nifti import Volume
-from etscnet_edge.runtimes import OnnxSession, float32
-from etscnet_edge.study import check_brain, read_mask, read_study
+from etscnet_edge.golden import accept
+from etscnet_edge.manifest import Manifest, read_manifest
+from etscnet_edge.memory import peak_mb, resident_mb
+from etscnet_edge.prediction import Prediction
+from etscnet_edge.preprocess import PREPROCESSING
+from etscnet_edge.runtimes import RUNTIMES, Network, OnnxSession, Opener, import_onnxruntime
+from etscnet_edge.source import Source
+from etscnet_edge.study import Study, read_study
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """One study's result.
-
-    Attributes:
-        score: fused, 0 to 1, that seizures will be controlled.
-        branch_scores: modality -> its own.
-        decision: the label from the threshold on.
-        threshold: of the decision.
-        files: what was scored, modality -> path; masks as "<modality>_mask".
-        model: version, form, file, SHA-256, runtime, threads.
-        milliseconds: by stage: "load" of the model, "read" with all checks, "preprocess", "network".
-        peak_memory_mb: the most resident memory that the process has had, 10^6 bytes; None where the system doesn't tell.
-        warnings: the intended use, and what the manifest says of the weights.
-    """
-
-    score: float
-    branch_scores: dict[str, float]
-    decision: str
-    threshold: float
-    files: dict[str, str]
-    model: dict[str, Any]
-    milliseconds: dict[str, float]
-    peak_memory_mb: float | None
-    warnings: list[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields, ready for JSON."""
-        return asdict(self)
+GPU_FORM = "gpu-fp32"
+# A voxel while it is read and prepared: decoded (8 bytes at most), as float32, its mask, and what the preprocessing holds of it.
+BYTES_A_VOXEL = 24
+Image = NDArray[np.float32]
 
 
 class Classifier:
-    """The exported model, loaded once. A context manager.
+    """The exported model. A context manager.
+
+    The network is loaded in a thread while the first study is read; what fails then is said by the first call.
 
     Args:
         exports: the folder of etscnet.json.
-        form: of the manifest's; None: the one for this processor.
+        runtime: "cpu", "cuda" or "ort-tensorrt" of ONNX Runtime, or "tensorrt" itself.
+        form: of the manifest's; None: on the CPU the one for this processor, else gpu-fp32.
         threads: of ONNX Runtime.
+        preprocessing: "numpy", or "graph": preprocess.onnx on ONNX Runtime.
+        memory_mb: the most resident memory of this process, 10^6 bytes; None: no limit.
+        engines: where TensorRT's engines lie; None: beside the export.
+        for_timing: take an export for timing, whose scores mean nothing, too.
 
     Raises:
-        InputError: files that are not those of the export, a form that does not run here, or no ONNX Runtime.
+        InputError: files that are not those of the export, a form that does not run here, no such runtime, or a budget of memory
+            that does not do.
     """
 
-    def __init__(self, exports: str | Path, *, form: str | None = None, threads: int = 2) -> None:
+    def __init__(
+        self,
+        exports: str | Path,
+        *,
+        runtime: str = "cpu",
+        form: str | None = None,
+        threads: int = 2,
+        preprocessing: str = "numpy",
+        memory_mb: float | None = None,
+        engines: str | Path | None = None,
+        for_timing: bool = False,
+    ) -> None:
         start = time.perf_counter()
-        self.manifest = read_manifest(exports)
-        name, file = self.manifest.form(form)
-        self._network = OnnxSession(file, threads=threads)
-        self._preprocess = OnnxSession(self.manifest.file(self.manifest.said["preprocessing"]["file"]), threads=1)
-        self.load_ms = _since(start)
+        for option, given, known in (
+            ("runtime", runtime, [*RUNTIMES, "tensorrt"]),
+            ("preprocessing", preprocessing, list(PREPROCESSING)),
+        ):
+            if given not in known:
+                found, remedy = f"no {option} {given!r}", f"Correct --{option}."
+                raise InputError(found, expected=f"one of {known}", remedy=remedy)
+        self.manifest = manifest = read_manifest(exports, for_timing=for_timing)
+        import nibabel  # noqa: F401 the libraries first: they are part of what is resident
+
+        if runtime in RUNTIMES:
+            import_onnxruntime(runtime)
+        left = None if memory_mb is None else memory_mb - resident_mb()
+        self.form = manifest.choose(form or (None if runtime == "cpu" else GPU_FORM), memory_mb=left)
+        entry = manifest.said["forms"][self.form]
+        self._limits = manifest.limits
+        if left is not None:
+            most = (left - entry["memory_mb"]) * 1e6 / BYTES_A_VOXEL / len(manifest.modalities)
+            self._limits["max_voxels"] = min(self._limits["max_voxels"], int(most))
+        self._preprocess = PREPROCESSING[preprocessing](manifest)
+        if runtime == "tensorrt":
+            load = _engine(manifest, self.form, engines, memory_mb)
+        else:
+            load = _session(manifest, self.form, runtime, threads)
         self.model = {
-            "version": self.manifest.said["version"],
-            "form": name,
-            "file": file.name,
-            "sha256": self.manifest.said["files"][file.name]["sha256"],
-            "runtime": f"onnxruntime {self._network.version}, CPU",
+            "version": manifest.said["version"],
+            "form": self.form,
+            "file": entry["file"],
+            "sha256": manifest.said["files"][entry["file"]]["sha256"],
+            "runtime": runtime,
+            "precision": entry["precision"],
+            "preprocessing": self._preprocess.name,
             "threads": threads,
-            "precision": self.manifest.said["forms"][name]["precision"],
             "package": __version__,
         }
+        self.platform = "tensorrt_plan" if runtime == "tensorrt" else "onnxruntime_onnx"
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._network = self._loader.submit(self._timed, load, start)
 
     def __enter__(self) -> Classifier:
         return self
@@ -89,10 +108,32 @@ class Classifier:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._network.close()
+        self.close()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._loader.shutdown()
+        if self._network.exception() is None:
+            self._network.result().close()
         self._preprocess.close()
 
-    def predict(self, images: Mapping[str, str | Path], masks: Mapping[str, str | Path] | None = None) -> Prediction:
+    def accept(self) -> float:
+        """Run the golden case, which warms the network up, too; returns the largest difference of a score from torch's.
+
+        Raises:
+            InputError: see golden.accept.
+        """
+        network = self._network.result()
+        return accept(
+            self.manifest,
+            lambda image: network.run({"image": image}),
+            precision=self.model["precision"],
+            preprocessing=self._preprocess,
+        )
+
+    def predict(
+        self, images: Mapping[str, str | Path | Source], masks: Mapping[str, str | Path | Source] | None = None
+    ) -> Prediction:
         """Score one study.
 
         Args:
@@ -111,65 +152,89 @@ class Classifier:
                     remedy="Give every modality's file.",
                 )
         start = time.perf_counter()
-        orientation, limits = self.manifest.said["preprocessing"]["orientation"], self.manifest.limits
-        ordered = {name: images[name] for name in modalities}
-        study = read_study(ordered, orientation=orientation, limits=limits)
-        inside = {name: read_mask(masks[name], study[name], orientation=orientation, limits=limits) for name in masks}
-        for name, volume in study.items():
-            check_brain(name, volume, inside.get(name), limits=limits)
+        study = self.read({name: images[name] for name in modalities}, masks)
         read, start = _since(start), time.perf_counter()
-        image = self.prepare(study, inside)
+        image = self.prepare(study)
+        files = {name: {"name": source.name, "sha256": source.sha256} for name, source in study.sources.items()}
+        del study  # its volumes: the network needs the room
         prepared, start = _since(start), time.perf_counter()
-        outputs = self._network.run({"image": image})
+        self._network.result()
+        waited, start = _since(start), time.perf_counter()
+        score, branches = self.score(image)
         ran = _since(start)
-        score, branches = float(outputs["pred"][0, 0]), [float(value) for value in outputs["branch_scores"][0]]
-        if not all(map(math.isfinite, (score, *branches))):
-            raise InputError(
-                f"the network's scores are {score}, {branches}", expected="finite scores", remedy="Report this study."
-            )
-        threshold, labels = float(self.manifest.said["threshold"]), self.manifest.said["labels"]
+        verdict = self.verdict(score)
         return Prediction(
             score=score,
-            branch_scores=dict(zip(modalities, branches, strict=True)),
-            decision=labels[str(int(score >= threshold))],
-            threshold=threshold,
-            files={**{n: str(p) for n, p in ordered.items()}, **{f"{n}_mask": str(p) for n, p in masks.items()}},
+            branch_scores=branches,
+            decision=verdict["decision"],
+            threshold=verdict["threshold"],
+            files=files,
             model=self.model,
-            milliseconds={"load": self.load_ms, "read": read, "preprocess": prepared, "network": ran},
-            peak_memory_mb=_peak_memory_mb(),
+            milliseconds={
+                "load": self.load_ms,
+                "read": read,
+                "preprocess": prepared,
+                "wait_for_load": waited,
+                "network": ran,
+            },
+            peak_memory_mb=peak_mb(),
             warnings=[self.manifest.said["intended_use"], *self.manifest.said["warnings"]],
+            image=image,
         )
 
-    def prepare(self, study: Mapping[str, Volume], masks: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.float32]:
+    def read(self, images: Mapping[str, str | Path | Source], masks: Mapping[str, str | Path | Source]) -> Study:
+        """The study's volumes, checked by the manifest's limits and the budget of memory; errors as `predict`."""
+        orientation = self.manifest.said["preprocessing"]["orientation"]
+        return read_study(images, masks, orientation=orientation, limits=self._limits)
+
+    def prepare(self, study: Study) -> Image:
         """Volumes on their own grids -> image (1, M, x, y, z) float32 in [0, 1]; one volume a thread."""
-        x, y, z = self.manifest.spatial_size
-        image = np.empty((1, len(study), x, y, z), dtype=np.float32)
+        with ThreadPoolExecutor(len(study.volumes)) as pool:
+            channels = pool.map(
+                lambda name: self._preprocess(study.volumes[name], study.masks.get(name)), study.volumes
+            )
+            return np.stack(list(channels))[None]
 
-        def channel(number: int, name: str) -> None:
-            volume = study[name]
-            mask = masks.get(name)
-            inputs = {
-                "volume": volume.stored,
-                "slope": float32(volume.slope),
-                "intercept": float32(volume.intercept),
-                "mask": np.ones(volume.stored.shape, dtype=bool) if mask is None else mask,
-            }
-            image[0, number] = self._preprocess.run(inputs)["image"][0, 0]
+    def score(self, image: Image) -> tuple[float, dict[str, float]]:
+        """image (1, M, x, y, z) float32 in [0, 1] -> fused score, modality -> its branch's.
 
-        with ThreadPoolExecutor(len(study)) as pool:
-            for _ in pool.map(channel, range(len(study)), study):
-                pass
-        return image
+        Raises:
+            InputError: a score that is not a number.
+        """
+        outputs = self._network.result().run({"image": image})
+        score, branches = float(outputs["pred"][0, 0]), [float(value) for value in outputs["branch_scores"][0]]
+        if not all(map(math.isfinite, (score, *branches))):
+            found = f"the network's scores are {score}, {branches}"
+            raise InputError(found, expected="finite scores", remedy="Report this study.")
+        return score, dict(zip(self.manifest.modalities, branches, strict=True))
+
+    def verdict(self, score: float) -> dict[str, Any]:
+        """What a score means: "decision" from the "threshold" on, and the "intended_use"."""
+        said = self.manifest.said
+        decision = said["labels"][str(int(score >= said["threshold"]))]
+        return {"decision": decision, "threshold": said["threshold"], "intended_use": said["intended_use"]}
+
+    def _timed(self, load: Opener, start: float) -> Network:
+        network = load()
+        self.load_ms = _since(start)
+        self.model["runtime"] = network.version
+        return network
+
+
+def _session(manifest: Manifest, form: str, runtime: str, threads: int) -> Opener:
+    file = manifest.said["forms"][form]["file"]
+    content = manifest.content(file)
+    return lambda: OnnxSession(content, name=file, threads=threads, runtime=runtime)
+
+
+def _engine(manifest: Manifest, form: str, engines: str | Path | None, memory_mb: float | None) -> Opener:
+    from etscnet_edge.build import engine_for
+    from etscnet_edge.tensorrt_engine import TensorRTEngine
+
+    folder = None if engines is None else Path(engines)
+    file = engine_for(manifest, form=form, engines=folder, memory_mb=None if memory_mb is None else int(memory_mb))
+    return lambda: TensorRTEngine(file)
 
 
 def _since(start: float) -> float:
     return round((time.perf_counter() - start) * 1e3, 1)
-
-
-def _peak_memory_mb() -> float | None:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    said = next((line for line in lines if line.startswith("VmHWM:")), None)
-    return None if said is None else round(int(said.split()[1]) * 1.024e-3, 1)

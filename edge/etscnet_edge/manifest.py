@@ -12,7 +12,7 @@ from typing import Any
 from etscnet_edge.errors import InputError
 
 NAME = "etscnet.json"
-SCHEMA = 1
+SCHEMA = 2
 REMEDY = "Export again: python -m export onnx --bundle_root bundle."
 
 
@@ -46,32 +46,48 @@ class Manifest:
         return dict(self.said["preprocessing"]["limits"])
 
     def form(self, name: str | None = None) -> tuple[str, Path]:
-        """A form's name and checked file.
+        """A form's name, by `choose`, and its checked file."""
+        chosen = self.choose(name)
+        return chosen, self.file(self.said["forms"][chosen]["file"])
+
+    def choose(self, name: str | None = None, *, memory_mb: float | None = None) -> str:
+        """The name of a form that runs on this processor.
 
         Args:
-            name: of the form; None: the manifest's first that was made for this processor, else "standard".
+            name: of the form; None: the first that fits of those made for this processor, then "standard".
+            memory_mb: what it may take when it is loaded and run, 10^6 bytes; None: no limit.
 
         Raises:
-            InputError: no such form, one that this processor can't run, or a file that is not the one that was exported.
+            InputError: no such form, one that this processor can't run, or one that takes more memory.
         """
         forms, flags = self.said["forms"], cpu_flags()
-        fitting = (key for key, form in forms.items() if form["cpu_flag"] and runs_on(form, flags))
-        chosen = name or next(fitting, "standard")
-        if chosen not in forms:
+        made_for_this = [key for key, form in forms.items() if form["cpu_flag"] and runs_on(form, flags)]
+        candidates = [name] if name else [*made_for_this, "standard"]
+        if candidates[-1] not in forms:
             raise InputError(
-                f"no form {chosen!r}",
+                f"no form {candidates[-1]!r}",
                 expected=f"one of {list(forms)}",
                 remedy="Correct --form.",
                 file=self.folder / NAME,
             )
-        if not runs_on(forms[chosen], flags):
+        if not runs_on(forms[candidates[-1]], flags):
             raise InputError(
-                f"the form {chosen} is for {forms[chosen]['meant_for']}",
+                f"the form {name} is for {forms[name]['meant_for']}",
                 expected="a form for this processor",
                 remedy="Take --form standard.",
-                file=self.folder / forms[chosen]["file"],
+                file=self.folder / forms[name]["file"],
             )
-        return chosen, self.file(forms[chosen]["file"])
+        if memory_mb is None:
+            return candidates[0]
+        needed = {key: forms[key]["memory_mb"] for key in candidates}
+        for key, needs in needed.items():
+            if needs <= memory_mb:
+                return key
+        raise InputError(
+            f"the model takes {', '.join(f'{needs} MB ({key})' for key, needs in needed.items())}",
+            expected=f"at most {memory_mb:.0f} MB, which the budget leaves for it",
+            remedy="Give more --memory_mb, or export with --lean.",
+        )
 
     def file(self, name: str) -> Path:
         """A file of the export, its hash checked.
@@ -79,21 +95,43 @@ class Manifest:
         Raises:
             InputError: it is missing, not one of the export's, or was changed.
         """
-        path, entry = self.folder / name, self.said["files"].get(name)
-        if entry is None or Path(name).name != name:
-            raise InputError(f"{name!r} is no file of this export", expected="a file of the manifest", remedy=REMEDY)
-        if not path.is_file():
-            raise InputError("the file is missing", expected=f"SHA-256 {entry['sha256']}", remedy=REMEDY, file=path)
-        found = sha256(path)
-        if found != entry["sha256"]:
-            raise InputError(
-                f"not the file that was exported (SHA-256 {found})", expected=entry["sha256"], remedy=REMEDY, file=path
-            )
+        path = self._path(name)
+        self._check(path, sha256(path))
         return path
 
+    def content(self, name: str) -> bytes:
+        """The bytes of a file of the export, their hash checked: what is loaded is what was checked.
 
-def read_manifest(folder: str | Path) -> Manifest:
+        Raises:
+            InputError: as `file`.
+        """
+        path = self._path(name)
+        content = path.read_bytes()
+        self._check(path, hashlib.sha256(content).hexdigest())
+        return content
+
+    def _path(self, name: str) -> Path:
+        path = self.folder / name
+        if name not in self.said["files"] or Path(name).name != name:
+            raise InputError(f"{name!r} is no file of this export", expected="a file of the manifest", remedy=REMEDY)
+        if not path.is_file():
+            expected = f"SHA-256 {self.said['files'][name]['sha256']}"
+            raise InputError("the file is missing", expected=expected, remedy=REMEDY, file=path)
+        return path
+
+    def _check(self, path: Path, found: str) -> None:
+        expected = self.said["files"][path.name]["sha256"]
+        if found != expected:
+            said = f"not the file that was exported (SHA-256 {found})"
+            raise InputError(said, expected=expected, remedy=REMEDY, file=path)
+
+
+def read_manifest(folder: str | Path, *, for_timing: bool = False) -> Manifest:
     """The manifest in an export's folder.
+
+    Args:
+        folder: of the export.
+        for_timing: take one of another size than the weights', whose scores mean nothing, too.
 
     Raises:
         InputError: no manifest, not JSON, of another schema, or of an export for timing alone.
@@ -111,7 +149,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     if schema != SCHEMA:
         older = "Update etscnet-edge." if isinstance(schema, int) and schema > SCHEMA else REMEDY
         raise InputError(f"a manifest of schema {schema}", expected=f"schema {SCHEMA}", remedy=older, file=path)
-    if said["for_timing_only"]:
+    if said["for_timing_only"] and not for_timing:
         raise InputError("an export for timing alone", expected="the size of the training", remedy=REMEDY, file=path)
     if "limits" not in said["preprocessing"]:
         raise InputError("no limits of a study", expected="those of the bundle's checks", remedy=REMEDY, file=path)

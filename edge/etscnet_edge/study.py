@@ -6,6 +6,8 @@ The limits are the bundle's own, from the manifest.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -13,53 +15,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etscnet_edge.errors import InputError
-from etscnet_edge.manifest import sha256
-from etscnet_edge.nifti import Limits, Volume, read_volume
+from etscnet_edge.nifti import MAX_HEADER, Limits, Volume, read_volume
+from etscnet_edge.source import Source, open_source
+
+Mask = NDArray[np.bool_]
 
 
-def read_study(paths: Mapping[str, str | Path], *, orientation: str, limits: Limits) -> dict[str, Volume]:
-    """Every modality's volume.
+@dataclass(frozen=True)
+class Study:
+    """What was read.
+
+    Attributes:
+        volumes: modality -> image.
+        masks: modality -> brain mask (x, y, z) on its image's grid; empty where the images are brain-extracted.
+        sources: modality, or "<modality>_mask" -> file.
+    """
+
+    volumes: dict[str, Volume]
+    masks: dict[str, Mask]
+    sources: dict[str, Source]
+
+
+def read_study(
+    images: Mapping[str, str | Path | Source],
+    masks: Mapping[str, str | Path | Source],
+    *,
+    orientation: str,
+    limits: Limits,
+) -> Study:
+    """Read and check every modality, each in a thread of its own.
 
     Args:
-        paths: modality -> NIfTI file.
+        images: modality -> NIfTI file.
+        masks: modality -> brain mask on its image's grid; none where the images are brain-extracted.
         orientation: of the arrays.
         limits: see Manifest.limits.
 
     Raises:
         InputError: a file that is at fault, the same image twice, values that are not finite, an empty or constant image, a voxel
-            size or field of view that holds no head, or modalities that lie apart in space.
+            size or field of view that holds no head, a mask on another grid, a brain of no human size, or modalities that lie
+            apart in space.
     """
-    _refuse_identical({name: Path(path) for name, path in paths.items()})
-    study = {name: read_volume(path, orientation=orientation, limits=limits) for name, path in paths.items()}
-    for name, volume in study.items():
+    files = {**images, **{f"{name}_mask": mask for name, mask in masks.items()}}
+    max_bytes = MAX_HEADER + 8 * limits["max_voxels"]
+    sources = {name: open_source(file, max_bytes=max_bytes) for name, file in files.items()}
+    _refuse_identical({name: sources[name] for name in images})
+
+    def read(name: str) -> tuple[Volume, Mask | None]:
+        volume = read_volume(sources[name], orientation=orientation, limits=limits)
         _check_values(name, volume)
         _check_geometry(name, volume, limits)
-    for (first, one), (second, other) in combinations(study.items(), 2):
-        distance = float(np.linalg.norm(_centre(one) - _centre(other)))
-        if distance > limits["centre_distance_mm"]:
-            raise InputError(
-                f"{second}: its centre lies {distance:.0f} mm from that of {first}",
-                expected=f"at most {limits['centre_distance_mm']:g} mm",
-                remedy="Check that both series are of one child and one session.",
-                file=other.file,
-            )
-        if _equal(one, other):
-            raise InputError(
-                f"{second}: every voxel equals {first}'s",
-                expected="two series",
-                remedy=f"Give the {second} file.",
-                file=other.file,
-            )
-    return study
+        mask = None
+        if name in masks:
+            mask = _read_mask(sources[f"{name}_mask"], volume, orientation=orientation, limits=limits)
+        _check_brain(name, volume, mask, limits=limits)
+        return volume, mask
+
+    with ThreadPoolExecutor(len(images)) as pool:
+        found = dict(zip(images, pool.map(read, images), strict=True))
+    volumes = {name: volume for name, (volume, _) in found.items()}
+    for first, second in combinations(volumes, 2):
+        _check_pair(first, volumes[first], second, volumes[second], limits)
+    return Study(volumes, {name: mask for name, (_, mask) in found.items() if mask is not None}, sources)
 
 
-def read_mask(path: str | Path, volume: Volume, *, orientation: str, limits: Limits) -> NDArray[np.bool_]:
-    """The brain mask of a volume, on its grid.
-
-    Raises:
-        InputError: a file that is at fault, or one on another grid.
-    """
-    mask = read_volume(path, orientation=orientation, limits=limits)
+def _read_mask(source: Source, volume: Volume, *, orientation: str, limits: Limits) -> Mask:
+    mask = read_volume(source, orientation=orientation, limits=limits)
     if mask.stored.shape != volume.stored.shape or not np.allclose(mask.affine, volume.affine, atol=1e-2):
         raise InputError(
             f"its grid is {mask.stored.shape} with affine {mask.affine[:3].tolist()}",
@@ -67,52 +88,65 @@ def read_mask(path: str | Path, volume: Volume, *, orientation: str, limits: Lim
             remedy="Resample the mask to its image (nearest neighbour).",
             file=mask.file,
         )
-    inside: NDArray[np.bool_] = mask.stored * np.float32(mask.slope) + np.float32(mask.intercept) > 0
-    return inside
+    return mask.values() > 0
 
 
-def check_brain(name: str, volume: Volume, mask: NDArray[np.bool_] | None, *, limits: Limits) -> None:
-    """Refuse a brain of no human size: without a mask, that is an image with its skull.
-
-    Raises:
-        InputError: the tissue fills less or more than a brain.
-    """
-    positive = volume.stored * np.float32(volume.slope) + np.float32(volume.intercept) > 0
-    voxels = int(np.count_nonzero(positive if mask is None else positive & mask))
-    millilitres = voxels * abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
+def _check_brain(name: str, volume: Volume, mask: Mask | None, *, limits: Limits) -> None:
+    """Refuse a brain of no human size: without a mask, that is an image with its skull."""
+    inside = volume.values() > 0
+    if mask is not None:
+        inside &= mask
+    millilitres = np.count_nonzero(inside) * abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     lowest, highest = limits["brain_ml"]
     if not lowest <= millilitres <= highest:
         raise InputError(
             f"{name}: the brain-extracted image fills {millilitres:.0f} ml",
             expected=f"between {lowest:g} and {highest:g} ml",
-            remedy="Check the mask." if mask is not None else f"Extract the brain, or give --{name}_mask.",
+            remedy="Check the mask." if mask is not None else f"Extract the brain, or give its mask ({name}_mask).",
             file=volume.file,
         )
 
 
-def _refuse_identical(paths: Mapping[str, Path]) -> None:
-    for (first, one), (second, other) in combinations(paths.items(), 2):
-        if not (one.is_file() and other.is_file()):
-            continue  # the reader says it
-        if one.samefile(other) or (one.stat().st_size == other.stat().st_size and sha256(one) == sha256(other)):
+def _refuse_identical(sources: Mapping[str, Source]) -> None:
+    for (first, one), (second, other) in combinations(sources.items(), 2):
+        if one.content == other.content:
             raise InputError(
-                f"{first} and {second} are the same image ({one.name}, {other.name})",
+                f"{first} and {second} are the same image ({one.short_name}, {other.short_name})",
                 expected=f"the {first} and the {second} series of one child",
                 remedy=f"Give the {second} file in place of the copy.",
-                file=other,
+                file=other.name,
             )
 
 
+def _check_pair(first: str, one: Volume, second: str, other: Volume, limits: Limits) -> None:
+    distance = float(np.linalg.norm(_centre(one) - _centre(other)))
+    if distance > limits["centre_distance_mm"]:
+        raise InputError(
+            f"{second}: its centre lies {distance:.0f} mm from that of {first}",
+            expected=f"at most {limits['centre_distance_mm']:g} mm",
+            remedy="Check that both series are of one child and one session.",
+            file=other.file,
+        )
+    same_scale = (one.slope, one.intercept) == (other.slope, other.intercept)
+    if same_scale and np.array_equal(one.stored, other.stored):
+        raise InputError(
+            f"{second}: every voxel equals {first}'s",
+            expected="two series",
+            remedy=f"Give the {second} file.",
+            file=other.file,
+        )
+
+
 def _check_values(name: str, volume: Volume) -> None:
-    bad = volume.stored.size - int(np.count_nonzero(np.isfinite(volume.stored)))
-    if bad:
+    low, high = volume.range()
+    if not np.isfinite([low, high]).all():
+        bad = volume.stored.size - int(np.count_nonzero(np.isfinite(volume.stored)))
         raise InputError(
             f"{name}: {bad} voxels are NaN or infinite",
             expected="finite intensities",
             remedy="Convert the series again, or repair the image.",
             file=volume.file,
         )
-    low, high = volume.range()
     if low == high or high <= 0:
         raise InputError(
             f"{name}: all intensities lie between {low:g} and {high:g}",
@@ -142,8 +176,3 @@ def _centre(volume: Volume) -> NDArray[np.float64]:
     middle = (np.array(volume.stored.shape) - 1) / 2
     world: NDArray[np.float64] = volume.affine[:3] @ np.append(middle, 1.0)
     return world
-
-
-def _equal(one: Volume, other: Volume) -> bool:
-    same = (one.slope, one.intercept) == (other.slope, other.intercept)
-    return same and np.array_equal(one.stored, other.stored)

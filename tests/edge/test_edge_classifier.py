@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from etscnet_edge.classifier import Classifier
-from etscnet_edge.study import read_mask, read_study
+from etscnet_edge.preprocess import GraphPreprocessing
 
 from export.bundle import TrainedBundle, load_bundle
 from tests.conftest import BUNDLE, ROOT, brain_image, write_study
@@ -37,17 +37,17 @@ def classifier(exports: Path) -> Iterator[Classifier]:
 
 
 def compare(classifier: Classifier, bundle: TrainedBundle, case: dict[str, Any], *, brain_extraction: str) -> None:
-    """Image within 1e-4 at every voxel, scores within 1e-5: what the package promises."""
-    said = classifier.manifest.said["preprocessing"]["orientation"]
-    limits = classifier.manifest.limits
-    study = read_study({name: case[name] for name in MODALITIES}, orientation=said, limits=limits)
-    keys = MODALITIES if brain_extraction == "mask" else ()
-    files = {key: case[f"{key}_mask"] for key in keys}
-    masks = {key: read_mask(files[key], study[key], orientation=said, limits=limits) for key in keys}
-    image = classifier.prepare(study, masks)
+    """Image within 1e-4 at every voxel by either preprocessing, scores within 1e-5: what the package promises."""
+    images = {name: case[name] for name in MODALITIES}
+    files = {name: case[f"{name}_mask"] for name in MODALITIES} if brain_extraction == "mask" else {}
+    study = classifier.read(images, files)
     expected = bundle.prepare(case, classifier.manifest.spatial_size, brain_extraction=brain_extraction)
-    assert float(np.abs(image - expected.numpy()).max()) < 1e-4
-    prediction = classifier.predict({name: case[name] for name in MODALITIES}, files)
+    by_graph = GraphPreprocessing(classifier.manifest)
+    for number, name in enumerate(MODALITIES):
+        channel = by_graph(study.volumes[name], study.masks.get(name))
+        assert float(np.abs(channel - expected.numpy()[0, number]).max()) < 1e-4
+    assert float(np.abs(classifier.prepare(study) - expected.numpy()).max()) < 1e-4
+    prediction = classifier.predict(images, files)
     with torch.inference_mode():
         logits = bundle.network(expected.as_subclass(torch.Tensor), return_logits=True)
     assert prediction.score == pytest.approx(float(bundle.network.fuse(logits)), abs=1e-5)
@@ -144,3 +144,16 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "edge", check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_onnx_runtime_neither_counts_nor_reports(exports: Path, tmp_path: Path) -> None:
+    """Its Linux builds keep a device's number in the home folder and a session's in the temporary one, and send telemetry."""
+    paths = write_study(tmp_path / "study", "sub-01", seed=1)
+    for name in ("home", "temporary"):
+        (tmp_path / name).mkdir()
+    options = ["predict", "--exports", str(exports), "--flair", paths["flair"], "--t2w", paths["t2w"]]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ORT_", "XDG_"))}
+    environment = {**kept, "HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "temporary")}
+    command = [sys.executable, "-m", "etscnet_edge", *options]
+    subprocess.run(command, cwd=ROOT / "edge", env=environment, check=True, capture_output=True, timeout=120)
+    assert not list((tmp_path / "home").rglob("*")) and not list((tmp_path / "temporary").rglob("*"))

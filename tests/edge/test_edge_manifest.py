@@ -68,7 +68,7 @@ def test_a_file_that_is_not_the_exported_one_is_not_loaded(copy: Path, name: str
     with pytest.raises(
         InputError, match="not the file that was exported" if spoil == "changed" else "is missing"
     ) as said:
-        Classifier(copy, form="standard")
+        Classifier(copy, form="standard", preprocessing="graph")
     assert str(copy / name) in str(said.value) and "Export again" in str(said.value)
 
 
@@ -79,7 +79,7 @@ def replace(**values: object) -> Callable[[Said], object]:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (replace(schema=0), "a manifest of schema 0.*Export again"),
+        (replace(schema=1), "a manifest of schema 1.*Export again"),
         (replace(schema=99), "a manifest of schema 99.*Update etscnet-edge"),
         (replace(for_timing_only=True), "for timing alone"),
         (lambda said: said["preprocessing"].pop("limits"), "no limits of a study"),

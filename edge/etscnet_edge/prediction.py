@@ -1,0 +1,42 @@
+"""What is said of one study: the score, and everything that a reader of it must know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One study's result.
+
+    Attributes:
+        score: fused, 0 to 1, that seizures will be controlled.
+        branch_scores: modality -> its own.
+        decision: the label from the threshold on.
+        threshold: of the decision.
+        files: what was scored: modality -> its name and SHA-256; masks as "<modality>_mask".
+        model: version, form, file, SHA-256, runtime, precision, preprocessing, threads, this package's version.
+        milliseconds: by stage: "load" of the model, "read" with all checks, "preprocess", "network".
+        peak_memory_mb: the most resident memory that the process has had, 10^6 bytes; None where the system doesn't tell.
+        warnings: the intended use, and what the manifest says of the weights.
+        image: (1, M, x, y, z) float32, as the network saw it; not in the JSON.
+    """
+
+    score: float
+    branch_scores: dict[str, float]
+    decision: str
+    threshold: float
+    files: dict[str, dict[str, str]]
+    model: dict[str, Any]
+    milliseconds: dict[str, float]
+    peak_memory_mb: float | None
+    warnings: list[str]
+    image: NDArray[np.float32] = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, ready for JSON."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "image"}
