@@ -5,10 +5,11 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check
+.PHONY: help setup demo test bench check edge-page edge-wheel edge-bundle edge-demo
+export ORT_DISABLE_TELEMETRY := 1
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## make .venv with the tested versions, once
 
@@ -34,6 +35,21 @@ bench: setup ## race every way of running the network at full size: results/benc
 	$(RUN) -m export onnx --bundle_root bundle --output_dir results/exports --spatial_size "[256,256,128]" --lean
 	$(RUN) -m export benchmark --bundle_root bundle --exports results/exports --spatial_size "[256,256,128]" \
 		--output_dir results/benchmark
+
+edge-page: setup ## build the edge server's page; node and npm come from PyPI
+	$(RUN) edge/page/build.py
+
+edge-wheel: edge-page ## the edge package as one wheel, with its page: dist
+	rm -rf edge/build dist/etscnet_edge-*.whl
+	$(RUN) -m pip wheel --quiet --no-deps --wheel-dir dist ./edge
+
+edge-bundle: edge-wheel ## all wheels for devices without a network: dist/edge-bundle
+	$(RUN) edge/deploy/bundle.py dist/etscnet_edge-*-py3-none-any.whl --output dist/edge-bundle
+
+edge-demo: edge-wheel ## the edge package in an environment of its own: server, client, page, table: demo/edge
+	$(RUN) -m scripts phantom --output_dir demo/cohort --subjects 1 --preset paper --seed 1
+	test -f demo/exports/etscnet.json || $(RUN) -m export onnx --bundle_root bundle --output_dir demo/exports
+	$(RUN) edge/demo.py --wheel dist/etscnet_edge-*-py3-none-any.whl --exports demo/exports --cohort demo/cohort --output demo/edge
 
 check: setup ## lint, format, types, JSON
 	$(VENV)/bin/ruff check .

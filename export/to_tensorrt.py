@@ -117,6 +117,7 @@ def build_engine(
         _refuse("the parser refuses the graph", faults, onnx_file, "Export again: python -m export onnx.")
     interface_bytes = _interface_bytes(network, onnx_file)
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default: it rounds the factors of every product to 10 bits
     config.max_aux_streams = 0  # parallel streams hold more memory, and the branches gain nothing by them
     config.progress_monitor = progress
     if memory_mb is not None:

@@ -68,8 +68,8 @@ def serve(
     threads: int = 2,
     memory_mb: float = 2000,
     engines: str | None = None,
-    queue: int = 8,
-    body_mb: float = 256,
+    queue: int = 4,
+    body_mb: float = 128,
     body_seconds: float = 60,
     token_file: str | None = None,
     tls_cert: str | None = None,
@@ -81,7 +81,8 @@ def serve(
         exports, runtime, form, threads, engines: as of predict.
         host: address; another than this machine's own only with a token or TLS.
         port: 0 for any that is free; the log says which.
-        memory_mb: the most resident memory: a model that does not fit is refused, and so is a study.
+        memory_mb: the most resident memory, the bodies of all requests that may wait included: a model that does not fit is
+            refused, and so is a study.
         queue: requests that may wait beside the one in work; more are answered 503.
         body_mb: the largest body of a request, 10^6 bytes.
         body_seconds: from a body's first byte to its last.
@@ -100,11 +101,18 @@ def serve(
         raise InputError(found, expected="starlette, uvicorn, prometheus-client", remedy=remedy) from error
     from etscnet_edge.classifier import Classifier
 
+    for_the_model = memory_mb - (int(queue) + 1) * body_mb
+    if for_the_model <= 0:
+        raise InputError(
+            f"{int(queue) + 1} bodies of {body_mb:g} MB",
+            expected=f"less than the budget's {memory_mb:g} MB",
+            remedy="Give more --memory_mb, or less --queue or --body_mb.",
+        )
     if (tls_cert is None) != (tls_key is None):
         raise InputError("one of --tls_cert, --tls_key", expected="both", remedy="Give the other one, too.")
     run_server(
         lambda: Classifier(
-            str(exports), runtime=runtime, form=form, threads=int(threads), memory_mb=memory_mb, engines=engines
+            str(exports), runtime=runtime, form=form, threads=int(threads), memory_mb=for_the_model, engines=engines
         ),
         host=str(host),
         port=int(port),
@@ -115,12 +123,75 @@ def serve(
     )
 
 
+def build(
+    *,
+    exports: str = "exports",
+    form: str = "gpu-fp32",
+    engines: str | None = None,
+    memory_mb: int | None = None,
+    timing_cache: bool = True,
+) -> str:
+    """Build the TensorRT engine of an export on this device; prints its record as JSON.
+
+    Args:
+        exports: the folder of etscnet.json.
+        form: the graph that it is built from: gpu-fp32, or gpu for float16.
+        engines: where it is put, with its record, log and timing cache; by default beside the export.
+        memory_mb: the most that a layer may use for itself, 10^6 bytes of device memory; by default all there is.
+        timing_cache: use and keep the measured times of kernels; a second build takes less time.
+    """
+    from etscnet_edge.build import build as build_engine
+
+    return build_engine(str(exports), form=form, engines=engines, memory_mb=memory_mb, timing_cache=timing_cache)
+
+
+def benchmark(
+    *,
+    exports: str = "exports",
+    flair: str | None = None,
+    t2w: str | None = None,
+    flair_mask: str | None = None,
+    t2w_mask: str | None = None,
+    runtime: str = "cpu",
+    form: str | None = None,
+    threads: int = 2,
+    memory_mb: float | None = None,
+    engines: str | None = None,
+    runs: int = 50,
+    cold_runs: int = 5,
+    output: str | None = None,
+) -> str:
+    """Time studies on this device, cold and warm; prints a table.
+
+    Args:
+        exports: the folder of etscnet.json; an export for timing will do.
+        flair, t2w, flair_mask, t2w_mask: a pair and its masks; without, the golden case of the export.
+        runtime, form, threads, memory_mb, engines: as of predict.
+        runs: studies in one process.
+        cold_runs: fresh processes.
+        output: a file for the figures as JSON.
+    """
+    from etscnet_edge.benchmark import Settings, measure, table
+    from etscnet_edge.files import write_atomically
+
+    images = {name: str(path) for name, path in (("flair", flair), ("t2w", t2w)) if path is not None}
+    masks = {name: str(path) for name, path in (("flair", flair_mask), ("t2w", t2w_mask)) if path is not None}
+    settings = Settings(str(exports), runtime, form, int(threads), memory_mb, engines, images, masks)
+    result = measure(settings, runs=int(runs), cold_runs=int(cold_runs))
+    if output is not None:
+        write_atomically(output, (json.dumps(result, indent=1) + "\n").encode())
+    return table(result)
+
+
+VERBS = {"predict": predict, "serve": serve, "build": build, "benchmark": benchmark}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a verb; a fault in the input is one line on stderr, and status 1."""
     import fire
 
     try:
-        fire.Fire({"predict": predict, "serve": serve}, command=arguments, name="etscnet-edge")
+        fire.Fire(VERBS, command=arguments, name="etscnet-edge")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

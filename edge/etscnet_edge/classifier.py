@@ -76,17 +76,15 @@ class Classifier:
         if runtime in RUNTIMES:
             import_onnxruntime(runtime)
         left = None if memory_mb is None else memory_mb - resident_mb()
-        self.form = manifest.choose(form or (None if runtime == "cpu" else GPU_FORM), memory_mb=left)
+        self.form = manifest.choose(form or (None if runtime == "cpu" else GPU_FORM), runtime=runtime, memory_mb=left)
         entry = manifest.said["forms"][self.form]
         self._limits = manifest.limits
         if left is not None:
-            most = (left - entry["memory_mb"]) * 1e6 / BYTES_A_VOXEL / len(manifest.modalities)
-            self._limits["max_voxels"] = min(self._limits["max_voxels"], int(most))
+            for_a_study = (left - manifest.needed_mb(self.form, runtime)) * 1e6
+            most = int(for_a_study / BYTES_A_VOXEL / len(manifest.modalities))
+            self._limits["max_voxels"] = min(self._limits["max_voxels"], most)
         self._preprocess = PREPROCESSING[preprocessing](manifest)
-        if runtime == "tensorrt":
-            load = _engine(manifest, self.form, engines, memory_mb)
-        else:
-            load = _session(manifest, self.form, runtime, threads)
+        load = _open(manifest, self.form, runtime, threads=threads, engines=engines)
         self.model = {
             "version": manifest.said["version"],
             "form": self.form,
@@ -221,19 +219,17 @@ class Classifier:
         return network
 
 
-def _session(manifest: Manifest, form: str, runtime: str, threads: int) -> Opener:
+def _open(manifest: Manifest, form: str, runtime: str, *, threads: int, engines: str | Path | None) -> Opener:
+    """What loads the network; its files are checked here and now."""
+    if runtime == "tensorrt":
+        from etscnet_edge.build import engine_for
+        from etscnet_edge.tensorrt_engine import TensorRTEngine
+
+        engine = engine_for(manifest, form=form, engines=None if engines is None else Path(engines))
+        return lambda: TensorRTEngine(engine)
     file = manifest.said["forms"][form]["file"]
     content = manifest.content(file)
     return lambda: OnnxSession(content, name=file, threads=threads, runtime=runtime)
-
-
-def _engine(manifest: Manifest, form: str, engines: str | Path | None, memory_mb: float | None) -> Opener:
-    from etscnet_edge.build import engine_for
-    from etscnet_edge.tensorrt_engine import TensorRTEngine
-
-    folder = None if engines is None else Path(engines)
-    file = engine_for(manifest, form=form, engines=folder, memory_mb=None if memory_mb is None else int(memory_mb))
-    return lambda: TensorRTEngine(file)
 
 
 def _since(start: float) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from etscnet_edge.errors import InputError
+from etscnet_edge.memory import engine_bytes
 
 NAME = "etscnet.json"
 SCHEMA = 2
@@ -50,11 +51,20 @@ class Manifest:
         chosen = self.choose(name)
         return chosen, self.file(self.said["forms"][chosen]["file"])
 
-    def choose(self, name: str | None = None, *, memory_mb: float | None = None) -> str:
+    def needed_mb(self, form: str, runtime: str = "cpu") -> float:
+        """What a form takes beyond the libraries when it is loaded and run, 10^6 bytes: as the export measured it on the
+        processor, or estimated of a TensorRT engine."""
+        entry = self.said["forms"][form]
+        if runtime != "tensorrt":
+            return float(entry["memory_mb"])
+        return engine_bytes(self.said["inputs"]["image"]["shape"], self.said["files"][entry["file"]]["bytes"]) / 1e6
+
+    def choose(self, name: str | None = None, *, runtime: str = "cpu", memory_mb: float | None = None) -> str:
         """The name of a form that runs on this processor.
 
         Args:
             name: of the form; None: the first that fits of those made for this processor, then "standard".
+            runtime: that it is for.
             memory_mb: what it may take when it is loaded and run, 10^6 bytes; None: no limit.
 
         Raises:
@@ -79,12 +89,12 @@ class Manifest:
             )
         if memory_mb is None:
             return candidates[0]
-        needed = {key: forms[key]["memory_mb"] for key in candidates}
+        needed = {key: self.needed_mb(key, runtime) for key in candidates}
         for key, needs in needed.items():
             if needs <= memory_mb:
                 return key
         raise InputError(
-            f"the model takes {', '.join(f'{needs} MB ({key})' for key, needs in needed.items())}",
+            f"the model takes {', '.join(f'{needs:.0f} MB ({key})' for key, needs in needed.items())}",
             expected=f"at most {memory_mb:.0f} MB, which the budget leaves for it",
             remedy="Give more --memory_mb, or export with --lean.",
         )

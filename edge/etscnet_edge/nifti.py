@@ -180,7 +180,7 @@ def _check_header(image: Any, max_voxels: int, source: Source) -> None:
         raise InputError(
             f"the image has {voxels} voxels",
             expected=f"at most {max_voxels}",
-            remedy="Resample it to the resolution that it was measured at.",
+            remedy="Resample it to the resolution that it was measured at, or give more --memory_mb.",
             file=source.name,
         )
     if not int(header["sform_code"]) and not int(header["qform_code"]):

@@ -19,8 +19,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OPEN = ("/", "/v2/health/live", "/v2/health/ready")  # and the page's own files: they hold nothing of anybody
 OPEN_FOLDER = "/page/"
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "font-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
 )
 HEADERS = {
     "cache-control": "no-store",

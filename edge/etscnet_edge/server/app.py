@@ -58,7 +58,7 @@ def make_app(service: Service, *, limits: BodyLimits, access: Access) -> Starlet
             Route(f"{path}/stats", _stats),
             Route(f"{path}/infer", _infer, methods=["POST"]),
         ]
-    static = [Mount("/page", StaticFiles(directory=PAGE))] if PAGE.is_dir() else []
+    static = Mount("/page", StaticFiles(directory=PAGE, check_dir=False))  # it may not have been built
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -67,7 +67,7 @@ def make_app(service: Service, *, limits: BodyLimits, access: Access) -> Starlet
         service.stop()
 
     app = Starlette(
-        routes=[*routes, *static],
+        routes=[*routes, static],
         middleware=[Middleware(AnswerAfterBody, limits=limits), Middleware(CheckAccess, access=access)],
         exception_handlers={Refused: answer_refused, HTTPException: answer_http_error, Exception: answer_fault},
         lifespan=lifespan,

@@ -1,0 +1,284 @@
+"""The deployment's files name what exists; the bundle of wheels is whole, by the target's own markers, or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from deploy.bundle import DEFAULT, EXTRAS, REQUIREMENTS, SUMS, TARGETS, BundleError, bundle, check
+from etscnet_edge.__main__ import serve
+from etscnet_edge.server.access import OPEN
+
+from tests.conftest import ROOT
+
+DEPLOY = ROOT / "edge" / "deploy"
+UNIT = DEPLOY / "etscnet-edge.service"
+DROP_INS = tuple(sorted(DEPLOY.glob("*.conf")))
+DOCKERFILES = tuple(sorted(DEPLOY.glob("Dockerfile.*")))
+EXPOSURE = 15  # tenths, of systemd-analyze security: the unit has 9, with both drop-ins 15
+
+
+def joined(path: Path) -> list[str]:
+    """Lines without comments, continued ones in one."""
+    text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#"))
+    return re.sub(r"\\\n\s*", "", text).splitlines()
+
+
+def settings(path: Path, key: str) -> list[str]:
+    return [line.partition("=")[2] for line in joined(path) if line.startswith(f"{key}=")]
+
+
+def variables(path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in settings(path, "Environment"):
+        for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', line):
+            name, _, value = (quoted or plain).partition("=")
+            found[name] = value
+    return found
+
+
+def check_options(words: Sequence[str]) -> set[str]:
+    """The options among the words, each of which serve must have."""
+    options = {word[2:] for word in words if word.startswith("--")}
+    assert options <= set(inspect.signature(serve).parameters)
+    return options
+
+
+def test_all_files_are_looked_at() -> None:
+    assert [path.name for path in (*DROP_INS, *DOCKERFILES)] == [
+        "jetson.conf",
+        "tls.conf",
+        "Dockerfile.cpu",
+        "Dockerfile.jetson",
+    ]
+
+
+def test_unit_starts_serve_with_its_options() -> None:
+    (command,) = settings(UNIT, "ExecStart")
+    program, verb, *words = command.split()
+    assert (program, verb) == ("/opt/etscnet-edge/venv/bin/etscnet-edge", "serve")
+    said = variables(UNIT)
+    used = set(re.findall(r"\$([A-Z]+)\b", command))
+    assert used == {"LISTEN", "RUNTIME", "LIMITS", "TLS"} <= set(said)
+    for name in used:
+        words += said[name].split()
+    assert {"exports", "token_file", "host", "port", "runtime", "memory_mb", "queue", "body_mb"} <= check_options(words)
+    assert said["LISTEN"].startswith("--host 127.0.0.1 ")
+    assert said["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+@pytest.mark.parametrize("path", DROP_INS, ids=lambda path: path.name)
+def test_drop_ins_change_what_the_unit_has(path: Path) -> None:
+    said = variables(path)
+    assert said
+    for name, value in said.items():
+        assert name in variables(UNIT) or not value.startswith("--")
+        check_options(value.split())
+    credentials = {line.partition(":")[0] for line in settings(path, "LoadCredential")}
+    paths = re.findall(r"/run/credentials/(\S+)/(\S+)", " ".join(said.values()))
+    assert paths == [(UNIT.name, name) for name in sorted(credentials)]
+
+
+def test_token_and_engines_are_where_the_unit_puts_them() -> None:
+    assert "${CREDENTIALS_DIRECTORY}/token " in settings(UNIT, "ExecStart")[0]
+    assert [line.partition(":")[0] for line in settings(UNIT, "LoadCredential")] == ["token"]
+    (state,) = settings(UNIT, "StateDirectory")
+    assert f"--engines /var/lib/{state}" in variables(DEPLOY / "jetson.conf")["RUNTIME"]
+
+
+def test_the_unit_leaves_the_server_room_and_time() -> None:
+    limit = float(re.findall(r"--memory_mb (\d+)", variables(UNIT)["LIMITS"])[0])
+    (most,) = settings(UNIT, "MemoryMax")
+    assert limit * 1e6 < float(most.removesuffix("G")) * 2**30
+    assert settings(UNIT, "TimeoutStopSec") == ["5min"] and settings(UNIT, "KillMode") == ["mixed"]
+    assert settings(UNIT, "MemorySwapMax") == ["0"] and settings(UNIT, "LimitCORE") == ["0"]
+
+
+def test_systemd_knows_every_setting(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    place = tmp_path / "etc/systemd/system"
+    drop_ins = place / f"{UNIT.name}.d"
+    drop_ins.mkdir(parents=True)
+    program = tmp_path / "opt/etscnet-edge/venv/bin/etscnet-edge"
+    program.parent.mkdir(parents=True)
+    program.touch(0o755)
+    shutil.copy(UNIT, place)
+    for path in DROP_INS:
+        shutil.copy(path, drop_ins)
+    shutil.copytree("/usr/lib/systemd/system", tmp_path / "usr/lib/systemd/system", symlinks=True)
+    start = ["systemd-analyze", f"--root={tmp_path}"]
+    done = subprocess.run([*start, "verify", UNIT.name], capture_output=True, text=True)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "etscnet" in line]) == (0, [])
+    options = ["security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", UNIT.name]
+    done = subprocess.run([*start, *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_dockerfiles(path: Path) -> None:
+    lines = [line.split(maxsplit=1) for line in joined(path) if line]
+    said = {word: rest for word, rest in lines}  # noqa: C416 the last one of each word
+    words = json.loads(said["CMD"])
+    assert words[0] == "serve"
+    assert {"exports", "host", "port", "token_file"} <= check_options(words)
+    assert said["USER"] == "10001:10001"
+    assert "ORT_DISABLE_TELEMETRY=1" in said["ENV"]
+    asked = re.findall(r"http://127\.0\.0\.1:(\d+)(/[a-z0-9/]+)", said["HEALTHCHECK"])
+    assert asked == [(words[words.index("--port") + 1], "/v2/health/ready")] and asked[0][1] in OPEN
+    text = path.read_text()
+    assert set(re.findall(r"\b(?:aarch64|x86_64)-cp\d+", text)) <= set(TARGETS)
+    assert "--no-index" in text and "--require-hashes" in text
+
+
+def test_readme_names_what_exists() -> None:
+    text = (DEPLOY / "README.md").read_text()
+    assert set(re.findall(r"\b(?:aarch64|x86_64)-cp\d+", text)) == set(TARGETS)
+    named = {
+        name for cell in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`([\w.-]+)`", cell)
+    }
+    assert {path.name for path in DEPLOY.iterdir() if path.is_file()} - {"README.md"} <= named
+
+
+def test_distribution_has_what_is_bundled() -> None:
+    said = tomllib.loads((ROOT / "edge/pyproject.toml").read_text())
+    assert set(EXTRAS) <= set(said["project"]["optional-dependencies"])
+    folders = {path.parent.relative_to(ROOT / "edge") for path in (ROOT / "edge/etscnet_edge").rglob("__init__.py")}
+    assert {".".join(folder.parts) for folder in folders} == set(said["tool"]["setuptools"]["packages"])
+
+
+def write_wheel(
+    folder: Path,
+    name: str,
+    version: str,
+    needs: Sequence[str] = (),
+    *,
+    tag: str = "py3-none-any",
+    extras: Sequence[str] = (),
+) -> Path:
+    """A wheel that holds nothing but its metadata."""
+    folder.mkdir(exist_ok=True)
+    stem = f"{name.replace('-', '_')}-{version}"
+    path = folder / f"{stem}-{tag}.whl"
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += [*(f"Provides-Extra: {extra}" for extra in extras), *(f"Requires-Dist: {said}" for said in needs)]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{stem}.dist-info/METADATA", "\n".join(lines) + "\n")
+        archive.writestr(f"{stem}.dist-info/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
+        archive.writestr(f"{stem}.dist-info/RECORD", "")
+    return path
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the package needs: a runtime whose newest version has no wheel for 3.10, and what only some Pythons need."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    folder = tmp_path / "index"
+    for version, python in (("1.0", "cp310"), ("1.0", "cp312"), ("2.0", "cp312")):
+        write_wheel(folder, "runtime", version, tag=f"{python}-{python}-manylinux_2_28_aarch64")
+    write_wheel(
+        folder, "web", "1.0", ['backport>=1; python_version < "3.11"', 'news; python_version >= "3.12"', "deep[more]"]
+    )
+    write_wheel(
+        folder, "deep", "1.0", ['deeper==1.0; extra == "more"', 'never; extra == "other"'], extras=("more", "other")
+    )
+    for name in ("backport", "news", "deeper", "pip"):
+        write_wheel(folder, name, "1.0")
+    write_wheel(folder, "backport", "0.9")
+    return folder
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    needs = ['runtime>=1; extra == "cpu"', 'web; extra == "server"', 'old; sys_platform == "win32"']
+    return write_wheel(tmp_path / "dist", "etscnet-edge", "0.1.0", needs, extras=EXTRAS)
+
+
+def make(wheel: Path, output: Path, index: Path) -> str:
+    return bundle(str(wheel), output=str(output), targets=("aarch64-cp310", "aarch64-cp312"), index=str(index))
+
+
+def test_bundle_holds_what_each_target_needs(wheel: Path, index: Path, tmp_path: Path) -> None:
+    output = tmp_path / "bundle"
+    table = make(wheel, output, index)
+    held = {
+        name: {"-".join(file.name.split("-")[:2]) for file in (output / name).glob("*.whl")} for name in DEFAULT[:2]
+    }
+    both = {"etscnet_edge-0.1.0", "web-1.0", "deep-1.0", "deeper-1.0", "pip-1.0"}
+    assert held["aarch64-cp310"] == both | {"runtime-1.0", "backport-1.0"}
+    assert held["aarch64-cp312"] == both | {"runtime-2.0", "news-1.0"}
+    assert [row.split()[0] for row in table.splitlines()[1:3]] == list(held)
+    for name in held:
+        folder = output / name
+        sums = dict(line.split("  ")[::-1] for line in (folder / SUMS).read_text().splitlines())
+        assert sums == {
+            file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir() if file.name != SUMS
+        }
+        pinned = re.findall(
+            r"^(\S+)==(\S+) --hash=sha256:([0-9a-f]{64})$", (folder / REQUIREMENTS).read_text(), re.MULTILINE
+        )
+        assert {digest for *_, digest in pinned} == {
+            sums[file] for file in sums if file.endswith("whl") and file[:3] != "pip"
+        }
+        assert ("etscnet-edge[cpu,png,server]", "0.1.0") in [row[:2] for row in pinned]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_missing_wheel_leaves_the_old_bundle(wheel: Path, index: Path, tmp_path: Path) -> None:
+    output = tmp_path / "bundle"
+    (index / "backport-1.0-py3-none-any.whl").unlink()  # pip, on Python 3.11, would not miss it
+    with pytest.raises(BundleError, match=r"aarch64-cp310: no complete set of wheels .*backport>=1"):
+        make(wheel, output, index)
+    assert not output.exists()
+    write_wheel(index, "backport", "1.0")
+    make(wheel, output, index)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    for path in index.glob("runtime-*cp312-*"):
+        path.unlink()
+    with pytest.raises(BundleError, match=r"aarch64-cp312: no complete set of wheels .*runtime"):
+        make(wheel, output, index)
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_changed_and_unlisted_files_are_refused(wheel: Path, index: Path, tmp_path: Path) -> None:
+    output = tmp_path / "bundle"
+    make(wheel, output, index)
+    target, folder = TARGETS["aarch64-cp310"], output / "aarch64-cp310"
+    check(target, folder)
+    (folder / "extra.whl").touch()
+    with pytest.raises(BundleError, match=r"extra\.whl: not as SHA256SUMS says"):
+        check(target, folder)
+    (folder / "extra.whl").unlink()
+    other = folder / "web-1.0-py3-none-any.whl"
+    other.write_bytes(other.read_bytes() + b"\0")
+    with pytest.raises(BundleError, match=r"web-1\.0-py3-none-any\.whl: not as SHA256SUMS says"):
+        check(target, folder)
+    lines = (folder / SUMS).read_text().splitlines(keepends=True)
+    digest = hashlib.sha256(other.read_bytes()).hexdigest()
+    (folder / SUMS).write_text("".join(f"{digest}  {other.name}\n" if other.name in line else line for line in lines))
+    with pytest.raises(BundleError, match=r"don't install without a network .*DO NOT MATCH"):  # by requirements.txt
+        check(target, folder)
+
+
+def test_other_folders_targets_and_wheels_are_refused(wheel: Path, index: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="exists and is no bundle"):
+        make(wheel, index, index)
+    with pytest.raises(BundleError, match="no target riscv64-cp310"):
+        bundle(str(wheel), output=str(tmp_path / "bundle"), targets="riscv64-cp310", index=str(index))
+    with pytest.raises(BundleError, match="is no wheel of etscnet-edge"):
+        make(index / "web-1.0-py3-none-any.whl", tmp_path / "bundle", index)
+    bare = write_wheel(tmp_path / "bare", "etscnet-edge", "0.1.0", extras=("cpu",))
+    with pytest.raises(BundleError, match="has no extra png, server"):
+        make(bare, tmp_path / "bundle", index)
