@@ -127,14 +127,14 @@ async def _pieces(request: Request, limits: BodyLimits, check_open: Callable[[],
     while True:
         check_open()
         try:
-            piece = await asyncio.wait_for(anext(stream, b""), max(0.0, until - time.monotonic()))
+            piece = await asyncio.wait_for(anext(stream, None), max(0.0, until - time.monotonic()))
         except asyncio.TimeoutError as error:  # noqa: UP041 Python 3.10 has two of the name
             raise Refused(408, f"The body did not come within {limits.seconds:g} s. Send it again.") from error
         except ClientDisconnect as error:
             raise Refused(400, "The body broke off. Send it again.") from error
+        if piece is None:
+            return
         size += len(piece)
         if size > limits.size:
             raise too_large
-        if not piece and request._stream_consumed:
-            return
         yield piece
