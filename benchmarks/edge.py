@@ -41,7 +41,7 @@ from etscnet_edge.classifier import Classifier
 from etscnet_edge.server.body import BodyLimits
 from etscnet_edge.server.serve import run_server
 load = lambda: Classifier(sys.argv[1], for_timing=True)
-run_server(load, host="127.0.0.1", port=0, waiting=4, limits=BodyLimits(128 * 10**6, 60), token_file=None, tls=None)
+run_server(load, host="127.0.0.1", port=0, waiting=4, limits=BodyLimits(100 * 10**6, 60), token_file=None, tls=None)
 """
 
 

@@ -33,6 +33,8 @@ from scripts.transforms import (
     BRAIN_ML,
     CENTRE_DISTANCE_MM,
     EXTENT_MM,
+    MAX_CORRELATION,
+    MIN_CONTRAST,
     MIN_SQUARENESS,
     VOXEL_MM,
     BrainExtractiond,
@@ -49,6 +51,8 @@ LIMITS = {  # mm, ml
     "min_squareness": MIN_SQUARENESS,
     "brain_ml": list(BRAIN_ML),
     "max_voxels": MAX_VOXELS,
+    "min_contrast": MIN_CONTRAST,
+    "max_correlation": MAX_CORRELATION,
 }
 Config = str | Path | Sequence[Mapping[str, Any]]
 

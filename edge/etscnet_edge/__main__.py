@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 
 from etscnet_edge.errors import InputError
@@ -42,6 +43,7 @@ def predict(
     from etscnet_edge.classifier import Classifier
     from etscnet_edge.files import write_atomically
 
+    _check_numbers(threads=(threads, 1, 1024), memory_mb=(memory_mb, 1, None))
     given = {"flair": flair_mask, "t2w": t2w_mask}
     masks = {name: str(path) for name, path in given.items() if path is not None}
     with Classifier(
@@ -69,7 +71,7 @@ def serve(
     memory_mb: float = 2000,
     engines: str | None = None,
     queue: int = 4,
-    body_mb: float = 128,
+    body_mb: float = 100,
     body_seconds: float = 60,
     token_file: str | None = None,
     tls_cert: str | None = None,
@@ -90,6 +92,14 @@ def serve(
         tls_cert: file of the certificate.
         tls_key: file of its key.
     """
+    _check_numbers(
+        port=(port, 0, 65535),
+        threads=(threads, 1, 1024),
+        queue=(queue, 0, 1000),
+        memory_mb=(memory_mb, 1, None),
+        body_mb=(body_mb, 0.001, None),
+        body_seconds=(body_seconds, 0.1, None),
+    )
     try:
         from etscnet_edge.server.body import BodyLimits
         from etscnet_edge.server.serve import run_server
@@ -101,10 +111,11 @@ def serve(
         raise InputError(found, expected="starlette, uvicorn, prometheus-client", remedy=remedy) from error
     from etscnet_edge.classifier import Classifier
 
-    for_the_model = memory_mb - (int(queue) + 1) * body_mb
+    bodies = int(queue) + 2  # the one in work, those that wait, and one twice for a moment
+    for_the_model = memory_mb - bodies * body_mb
     if for_the_model <= 0:
         raise InputError(
-            f"{int(queue) + 1} bodies of {body_mb:g} MB",
+            f"{bodies} bodies of {body_mb:g} MB",
             expected=f"less than the budget's {memory_mb:g} MB",
             remedy="Give more --memory_mb, or less --queue or --body_mb.",
         )
@@ -142,6 +153,8 @@ def build(
     """
     from etscnet_edge.build import build as build_engine
 
+    _check_numbers(memory_mb=(memory_mb, 1, None))
+
     return build_engine(str(exports), form=form, engines=engines, memory_mb=memory_mb, timing_cache=timing_cache)
 
 
@@ -174,6 +187,9 @@ def benchmark(
     from etscnet_edge.benchmark import Settings, measure, table
     from etscnet_edge.files import write_atomically
 
+    _check_numbers(
+        threads=(threads, 1, 1024), memory_mb=(memory_mb, 1, None), runs=(runs, 1, None), cold_runs=(cold_runs, 0, None)
+    )
     images = {name: str(path) for name, path in (("flair", flair), ("t2w", t2w)) if path is not None}
     masks = {name: str(path) for name, path in (("flair", flair_mask), ("t2w", t2w_mask)) if path is not None}
     settings = Settings(str(exports), runtime, form, int(threads), memory_mb, engines, images, masks)
@@ -181,6 +197,16 @@ def benchmark(
     if output is not None:
         write_atomically(output, (json.dumps(result, indent=1) + "\n").encode())
     return table(result)
+
+
+def _check_numbers(**options: tuple[object, float, float | None]) -> None:
+    """Options with their least and largest values, None for no limit; an option of None was not given."""
+    for name, (value, least, most) in options.items():
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+        if value is None or least <= number <= (sys.float_info.max if most is None else most):
+            continue
+        expected = f"a number from {least:g} on" if most is None else f"a number from {least:g} to {most:g}"
+        raise InputError(f"--{name} {value}", expected=expected, remedy="Correct it.")
 
 
 VERBS = {"predict": predict, "serve": serve, "build": build, "benchmark": benchmark}
@@ -192,9 +218,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         fire.Fire(VERBS, command=arguments, name="etscnet-edge")
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

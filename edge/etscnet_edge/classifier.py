@@ -25,8 +25,8 @@ from etscnet_edge.source import Source
 from etscnet_edge.study import Study, read_study
 
 GPU_FORM = "gpu-fp32"
-# A voxel while it is read and prepared: decoded (8 bytes at most), as float32, its mask, and what the preprocessing holds of it.
-BYTES_A_VOXEL = 24
+# A voxel while it is read and prepared: decoded and scaled (8 bytes each at most, and 8 in between), float32, masks.
+BYTES_A_VOXEL = 32
 Image = NDArray[np.float32]
 
 
@@ -155,6 +155,14 @@ class Classifier:
         image = self.prepare(study)
         files = {name: {"name": source.name, "sha256": source.sha256} for name, source in study.sources.items()}
         del study  # its volumes: the network needs the room
+        for name, channel in zip(modalities, image[0], strict=True):
+            if not np.isfinite(channel).all():
+                raise InputError(
+                    f"{name}: the prepared image is not finite",
+                    expected="intensities that float32 holds",
+                    remedy="Convert the series again.",
+                    file=files[name]["name"],
+                )
         prepared, start = _since(start), time.perf_counter()
         self._network.result()
         waited, start = _since(start), time.perf_counter()

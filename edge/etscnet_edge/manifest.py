@@ -11,6 +11,7 @@ from typing import Any
 
 from etscnet_edge.errors import InputError
 from etscnet_edge.memory import engine_bytes
+from etscnet_edge.soundness import unsound
 
 NAME = "etscnet.json"
 SCHEMA = 2
@@ -153,16 +154,16 @@ def read_manifest(folder: str | Path, *, for_timing: bool = False) -> Manifest:
         raise InputError(
             f"no manifest ({error.strerror})", expected=NAME, remedy="Correct --exports.", file=path
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON ({error})", expected="a manifest", remedy=REMEDY, file=path) from error
     schema = said.get("schema") if isinstance(said, dict) else None
     if schema != SCHEMA:
         older = "Update etscnet-edge." if isinstance(schema, int) and schema > SCHEMA else REMEDY
         raise InputError(f"a manifest of schema {schema}", expected=f"schema {SCHEMA}", remedy=older, file=path)
+    if fault := unsound(said):
+        raise InputError(f"a manifest with {fault}", expected="what an export writes", remedy=REMEDY, file=path)
     if said["for_timing_only"] and not for_timing:
         raise InputError("an export for timing alone", expected="the size of the training", remedy=REMEDY, file=path)
-    if "limits" not in said["preprocessing"]:
-        raise InputError("no limits of a study", expected="those of the bundle's checks", remedy=REMEDY, file=path)
     return Manifest(Path(folder), said)
 
 

@@ -1,7 +1,8 @@
 """A NIfTI file -> its stored values with slope and intercept, turned to the orientation asked for, or a word on what is wrong.
 
-The header is judged before any voxel is read, for a damaged one may promise more than the memory holds. A .gz is read to its very
-end, where its checksum is: nibabel stops before it. Source: nifti.nimh.nih.gov/nifti-1, RFC 1951 and 1952.
+The header is judged by its raw fields before anything behind it is read, for a damaged one may promise more than the memory
+holds. Its extensions are never read: nibabel would read as much as they say. A .gz is read to its very end, where its checksum
+is: nibabel stops before it. Source: nifti.nimh.nih.gov/nifti-1, RFC 1951 and 1952.
 """
 
 from __future__ import annotations
@@ -30,8 +31,13 @@ except ImportError:  # no wheel for this processor: the same, slower
     from gzip import GzipFile
     from zlib import error as UnzipError
 
-MAX_HEADER = 2**20  # header with its extensions, and what may follow the image
-DAMAGED = (EOFError, UnzipError, OSError)
+MAX_HEADER = 2**20  # with its extensions
+MAX_TAIL = (
+    4096  # after the image: no writer that we know leaves a byte there; a page of padding is let pass, a flood is not
+)
+# OverflowError: a gzip header without end; MemoryError: a file that takes more than there is
+DAMAGED = (EOFError, UnzipError, OSError, OverflowError, MemoryError)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 Limits = Mapping[str, Any]
 EXACT = 2**24  # the largest integer up to which float32 holds all
 
@@ -65,7 +71,8 @@ class Volume:
 
     def range(self) -> tuple[float, float]:
         """The lowest and the highest value; NaN where one voxel is."""
-        ends = [float(end) * self.slope + self.intercept for end in (self.stored.min(), self.stored.max())]
+        stored = self.stored[forwards(self.stored)]
+        ends = [float(end) * self.slope + self.intercept for end in (stored.min(), stored.max())]
         return min(ends), max(ends)
 
     def values(self) -> NDArray[np.float32]:
@@ -75,6 +82,11 @@ class Volume:
         scaled = self.stored * np.float32(self.slope)
         scaled += np.float32(self.intercept)
         return scaled
+
+
+def forwards(array: NDArray[Any]) -> tuple[slice, ...]:
+    """The index that turns axes which run backwards in memory: numpy takes many times as long along those."""
+    return tuple(slice(None, None, -1 if stride < 0 else 1) for stride in array.strides)
 
 
 def read_volume(given: str | Path | Source, *, orientation: str, limits: Limits) -> Volume:
@@ -87,34 +99,37 @@ def read_volume(given: str | Path | Source, *, orientation: str, limits: Limits)
             right angles and less where axes are slanted. See Manifest.limits.
 
     Raises:
-        InputError: no such file, empty, no NIfTI, cut short or damaged, or something else than one 3-D image of real numbers
-            with a place in space.
+        InputError: no such file, empty, no NIfTI, cut short or damaged, a header that contradicts itself, or something else than
+            one 3-D image of real numbers with a place in space.
     """
     import nibabel as nib
+    from nibabel.arrayproxy import ArrayProxy
     from nibabel.wrapstruct import WrapStructError
 
-    not_nifti = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError, WrapStructError)
+    not_nifti = (nib.spatialimages.HeaderDataError, WrapStructError)
     source = open_source(given, max_bytes=MAX_HEADER + 8 * limits["max_voxels"])
     with _decoded(source) as stream:
         try:
-            image = _image_class(stream.read(348)).from_stream(stream)
-            affine = np.array(image.affine, dtype=np.float64)
+            raw, header_class = _raw_header(stream)
+            _check_fields(header_class(raw, check=False), source)
+            header = header_class(raw)
+            affine = np.array(header.get_best_affine(), dtype=np.float64)
+            slope, intercept = header.get_slope_inter()
+        except InputError:  # a ValueError of our own
+            raise
         except (*not_nifti, gzip.BadGzipFile, ValueError) as error:  # here a BadGzipFile is no gzip file at all
             raise _fault(f"not NIfTI ({error})", source) from error
         except DAMAGED as error:
-            raise _fault(f"cut short or damaged ({error})", source) from error
-        _check_header(image, limits["max_voxels"], source)
+            raise _fault(f"cut short or damaged ({_said(error)})", source) from error
+        _check_header(header, limits["max_voxels"], source)
         _check_affine(affine, limits["min_squareness"], source)
         try:
-            stored = np.asanyarray(image.dataobj.get_unscaled())
-            rest = 0
-            while piece := stream.read(2**20):
-                rest += len(piece)
-                if rest > MAX_HEADER:
-                    raise ValueError(f"it goes on for more than {MAX_HEADER} bytes after its image")
+            stored = np.asanyarray(ArrayProxy(stream, header, mmap=False).get_unscaled())
+            if len(stream.read(MAX_TAIL + 1)) > MAX_TAIL:
+                raise ValueError(f"it goes on for more than {MAX_TAIL} bytes after its image")
         except (*DAMAGED, ValueError) as error:  # a BadGzipFile here is a wrong checksum
-            raise _fault(f"cut short or damaged ({error})", source) from error
-    slope, intercept = (float(value) for value in (image.dataobj.slope, image.dataobj.inter))
+            raise _fault(f"cut short or damaged ({_said(error)})", source) from error
+    slope, intercept = (1.0, 0.0) if slope is None else (float(slope), float(intercept))
     turn = nib.orientations.ornt_transform(
         nib.orientations.io_orientation(affine), nib.orientations.axcodes2ornt(tuple(orientation))
     )
@@ -124,9 +139,15 @@ def read_volume(given: str | Path | Source, *, orientation: str, limits: Limits)
 
 
 def _as_float32(stored: NDArray[Any], slope: float, intercept: float) -> tuple[NDArray[np.float32], float, float]:
-    """Values that float32 can't hold exactly are scaled before they are rounded, as nibabel does."""
-    wide = stored.dtype.itemsize > 2 and stored.dtype != np.float32
-    if wide and (stored.dtype.kind == "f" or max(abs(int(stored.min())), abs(int(stored.max()))) > EXACT):
+    """Values that float32 can't hold exactly, or that overflow it on their way, are scaled before they are rounded, as nibabel
+    does."""
+    narrow, float32, whole = stored.dtype.itemsize <= 2, stored.dtype == np.float32, stored.dtype.kind in "iu"
+    largest = 2.0**16 if narrow else 0.0
+    if (whole and not narrow) or (float32 and (slope, intercept) != (1.0, 0.0)):
+        forward = stored[forwards(stored)]
+        largest = max(abs(float(forward.min())), abs(float(forward.max())))
+    exact = narrow or float32 or (whole and largest <= EXACT)
+    if not exact or largest * abs(slope) + abs(intercept) > FLOAT32_MAX:
         scaled = stored.astype(np.float64)
         if (slope, intercept) != (1.0, 0.0):
             scaled = scaled * slope + intercept
@@ -143,18 +164,41 @@ def _decoded(source: Source) -> io.BufferedIOBase:
     return cast(io.BufferedIOBase, GzipFile(fileobj=raw))
 
 
-def _image_class(head: bytes) -> Any:
+def _raw_header(stream: io.BufferedIOBase) -> tuple[bytes, Any]:
+    """The header's bytes, and nibabel's class of it."""
     import nibabel as nib
 
+    head = stream.read(348)
     if head[344:348] == b"n+1\0":
-        return nib.Nifti1Image
+        return head, nib.Nifti1Header
     if head[4:8] == b"n+2\0":
-        return nib.Nifti2Image
+        return head + stream.read(540 - 348), nib.Nifti2Header
     raise ValueError("the header's magic word is neither n+1 nor n+2")
 
 
-def _check_header(image: Any, max_voxels: int, source: Source) -> None:
-    header, shape = image.header, tuple(int(edge) for edge in image.shape)
+def _check_fields(header: Any, source: Source) -> None:
+    """Refuse what nibabel lets pass, by the header as it stands in the file."""
+    offset, slope = header["vox_offset"].item(), float(header["scl_slope"])
+    if not header.single_vox_offset <= offset <= MAX_HEADER or offset != int(offset):
+        raise InputError(
+            f"its image begins at byte {offset:.12g}",
+            expected=f"a whole number between {header.single_vox_offset} and {MAX_HEADER}",
+            remedy="Export or convert the series again.",
+            file=source.name,
+        )
+    code, bits = int(header["datatype"]), int(header["bitpix"])
+    try:
+        size = 8 * int(header.get_data_dtype().itemsize)
+    except KeyError:  # an unknown type: nibabel's word on it is still to come
+        size = 0
+    if size and bits != size:
+        raise _fault(f"its header contradicts itself: datatype {code} of {size} bits, bitpix {bits}", source)
+    if math.isinf(slope):
+        raise _fault(f"its header contradicts itself: values of slope {slope:g}", source)
+
+
+def _check_header(header: Any, max_voxels: int, source: Source) -> None:
+    shape = tuple(int(edge) for edge in header.get_data_shape())
     if len(shape) != 3 or min(shape) < 2:
         raise InputError(
             f"the image has the shape {shape}",
@@ -211,3 +255,7 @@ def _fault(found: str, source: Source) -> InputError:
         remedy="Export or convert the series again.",
         file=source.name,
     )
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__

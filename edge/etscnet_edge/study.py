@@ -5,6 +5,7 @@ The limits are the bundle's own, from the manifest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etscnet_edge.errors import InputError
-from etscnet_edge.nifti import MAX_HEADER, Limits, Volume, read_volume
+from etscnet_edge.nifti import MAX_HEADER, Limits, Volume, forwards, read_volume
 from etscnet_edge.source import Source, open_source
 
 Mask = NDArray[np.bool_]
+SAMPLE = 100_000  # voxels, about, at most: enough for a percentile or a correlation
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ def read_study(
 
     Raises:
         InputError: a file that is at fault, the same image twice, values that are not finite, an empty or constant image, a voxel
-            size or field of view that holds no head, a mask on another grid, a brain of no human size, or modalities that lie
-            apart in space.
+            size or field of view that holds no head, a mask on another grid, a brain of no human size or without contrast, or
+            modalities that lie apart in space.
     """
     files = {**images, **{f"{name}_mask": mask for name, mask in masks.items()}}
     max_bytes = MAX_HEADER + 8 * limits["max_voxels"]
@@ -88,15 +90,20 @@ def _read_mask(source: Source, volume: Volume, *, orientation: str, limits: Limi
             remedy="Resample the mask to its image (nearest neighbour).",
             file=mask.file,
         )
-    return mask.values() > 0
+    _check_finite("", mask)
+    turn = forwards(mask.stored)
+    return (mask.values()[turn] > 0)[turn]
 
 
 def _check_brain(name: str, volume: Volume, mask: Mask | None, *, limits: Limits) -> None:
-    """Refuse a brain of no human size: without a mask, that is an image with its skull."""
-    inside = volume.values() > 0
+    """Refuse a brain of no human size, which without a mask is an image with its skull, and one without contrast."""
+    turn = forwards(volume.stored)
+    values = volume.values()[turn]
+    inside = values > 0
     if mask is not None:
-        inside &= mask
-    millilitres = np.count_nonzero(inside) * abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
+        inside &= mask[turn]
+    voxels = int(np.count_nonzero(inside))
+    millilitres = voxels * abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     lowest, highest = limits["brain_ml"]
     if not lowest <= millilitres <= highest:
         raise InputError(
@@ -105,6 +112,23 @@ def _check_brain(name: str, volume: Volume, mask: Mask | None, *, limits: Limits
             remedy="Check the mask." if mask is not None else f"Extract the brain, or give its mask ({name}_mask).",
             file=volume.file,
         )
+    largest = float(values.max() if mask is None else values.max(where=inside, initial=0))
+    every = _every(voxels)
+    brain = values[turn][every][inside[turn][every]]
+    low, high = map(float, np.percentile(brain, (1, 99))) if brain.size else (largest, largest)
+    if not high - low >= limits["min_contrast"] * largest:
+        raise InputError(
+            f"{name}: the brain has no contrast: 98 % of its voxels lie between {low:g} and {high:g}, the largest is {largest:g}",
+            expected=f"a range of at least {limits['min_contrast']:g} of the largest",
+            remedy="Check that this is no mask, and that no voxel is out of range.",
+            file=volume.file,
+        )
+
+
+def _every(voxels: int) -> tuple[slice, slice, slice]:
+    """Along each axis the same step, so that about `SAMPLE` of the voxels are taken at most."""
+    step = slice(None, None, max(1, math.ceil((voxels / SAMPLE) ** (1 / 3))))
+    return step, step, step
 
 
 def _refuse_identical(sources: Mapping[str, Source]) -> None:
@@ -127,26 +151,36 @@ def _check_pair(first: str, one: Volume, second: str, other: Volume, limits: Lim
             remedy="Check that both series are of one child and one session.",
             file=other.file,
         )
-    same_scale = (one.slope, one.intercept) == (other.slope, other.intercept)
-    if same_scale and np.array_equal(one.stored, other.stored):
-        raise InputError(
-            f"{second}: every voxel equals {first}'s",
-            expected="two series",
-            remedy=f"Give the {second} file.",
-            file=other.file,
-        )
+    if one.stored.shape == other.stored.shape:
+        every = _every(one.stored.size)
+        mine, theirs = (image.stored[every].ravel().astype(np.float64) for image in (one, other))
+        with np.errstate(invalid="ignore", divide="ignore"):  # no correlation where one is constant
+            alike = float(np.corrcoef(mine, theirs)[0, 1])
+        if abs(alike) > limits["max_correlation"]:
+            raise InputError(
+                f"{second}: its voxels equal {first}'s but for their scale (correlation {alike:.6f})",
+                expected=f"two series, correlated by {limits['max_correlation']:g} at most",
+                remedy=f"Give the {second} file.",
+                file=other.file,
+            )
 
 
-def _check_values(name: str, volume: Volume) -> None:
+def _check_finite(name: str, volume: Volume) -> tuple[float, float]:
+    """The range of the values."""
     low, high = volume.range()
     if not np.isfinite([low, high]).all():
         bad = volume.stored.size - int(np.count_nonzero(np.isfinite(volume.stored)))
         raise InputError(
-            f"{name}: {bad} voxels are NaN or infinite",
+            f"{name}{bad} voxels are NaN or infinite",
             expected="finite intensities",
             remedy="Convert the series again, or repair the image.",
             file=volume.file,
         )
+    return low, high
+
+
+def _check_values(name: str, volume: Volume) -> None:
+    low, high = _check_finite(f"{name}: ", volume)
     if low == high or high <= 0:
         raise InputError(
             f"{name}: all intensities lie between {low:g} and {high:g}",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_study
 
 READY_S = 120.0
 
@@ -87,3 +87,8 @@ def server(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def start_server(exports: Path, tmp_path: Path) -> Callable[..., object]:
     """Start another with options of its own: `with start_server("--queue", "1") as server`."""
     return lambda *options, **how: running_server(exports, tmp_path, *options, **how)
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return write_study(tmp_path_factory.mktemp("pair"), "sub-01", seed=1)

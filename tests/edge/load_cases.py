@@ -116,7 +116,7 @@ def _tensors(image: np.ndarray, score: float, seed: int) -> list[Case]:
         *good,
         Case("cut tensor", INFER, (400,), "binary_data_size", body=cut[0], headers=cut[1]),
         Case("NaN tensor", INFER, (400,), "expected images that were prepared", body=with_nan[0], headers=with_nan[1]),
-        Case("doubles", INFER, (400,), "FP64", body=doubles[0], headers=doubles[1]),
+        Case("doubles", INFER, (413,), "An image has", body=doubles[0], headers=doubles[1]),
         Case("negative shape", INFER, (400,), "-2", body=negative[0], headers=negative[1]),
         Case("cut JSON", INFER, (400,), "not JSON", body=plain[: len(plain) // 2]),
         Case("deep JSON", INFER, (400,), "not JSON", body=b"[" * 100_000),

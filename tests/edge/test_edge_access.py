@@ -24,7 +24,9 @@ def token_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "[::1", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "evil@127.0.0.1", "[::1", ""]
+)
 def test_a_host_of_another_name_is_refused(server: Server, host: str) -> None:
     answer = requests.get(f"{server.url}/v2", headers={"Host": host}, timeout=30)
     assert answer.status_code in (400, 421)

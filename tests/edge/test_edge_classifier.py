@@ -94,7 +94,7 @@ def test_numbers_beyond_float32s_integers_are_scaled_first(
     case = {"case": "sub"}
     for number, name in enumerate(MODALITIES):
         image = brain_image(number)
-        stored = np.asarray(image.dataobj).astype(np.int32) * 1000 + 2**30 * (np.asarray(image.dataobj) > 0)
+        stored = np.asarray(image.dataobj).astype(np.int32) * 500_001
         header = nib.Nifti1Header()
         header.set_slope_inter(1e-3, 0.0)
         case[name] = str(tmp_path / f"{name}.nii")
@@ -157,3 +157,31 @@ def test_onnx_runtime_neither_counts_nor_reports(exports: Path, tmp_path: Path) 
     command = [sys.executable, "-m", "etscnet_edge", *options]
     subprocess.run(command, cwd=ROOT / "edge", env=environment, check=True, capture_output=True, timeout=120)
     assert not list((tmp_path / "home").rglob("*")) and not list((tmp_path / "temporary").rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "words"),
+    [
+        ("predict", ["--threads", "0"], "--threads 0; expected a number from 1 to 1024"),
+        ("predict", ["--memory_mb", "all"], "--memory_mb all; expected a number from 1 on"),
+        ("predict", ["--memory_mb", "nan"], "--memory_mb nan"),
+        ("predict", ["--picture", "{folder}"], "the path is no file"),
+        ("predict", ["--output", "/dev/full"], "file /dev/full: the path is no file"),
+        ("serve", ["--port", "99999"], "--port 99999; expected a number from 0 to 65535"),
+        ("serve", ["--queue", "-1"], "--queue -1"),
+        ("serve", ["--body_mb", "0"], "--body_mb 0"),
+        ("serve", ["--body_seconds", "inf"], "--body_seconds inf"),
+        ("serve", ["--memory_mb", "500"], "6 bodies of 100 MB; expected less than the budget's 500 MB"),
+        ("build", ["--memory_mb", "-5"], "--memory_mb -5"),
+        ("benchmark", ["--runs", "many"], "--runs many"),
+    ],
+)
+def test_an_option_that_can_not_be_is_one_line(
+    exports: Path, tmp_path: Path, verb: str, options: list[str], words: str
+) -> None:
+    paths = write_study(tmp_path, "sub-01", seed=1)
+    files = ["--flair", paths["flair"], "--t2w", paths["t2w"]] if verb == "predict" else []
+    given = [option.format(folder=tmp_path) for option in options]
+    command = [sys.executable, "-m", "etscnet_edge", verb, "--exports", str(exports), *files, *given]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "edge", timeout=60)
+    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from etscnet_edge import nifti
 from etscnet_edge.classifier import Classifier
 from etscnet_edge.errors import InputError
+from etscnet_edge.study import SAMPLE
 
+import scripts.nifti
+import scripts.transforms
 from tests.broken_studies import AT_FLAIR, FAULTS, GOOD, write_studies
 
 MODALITIES = ("flair", "t2w")
@@ -58,3 +62,8 @@ def test_a_modality_that_is_missing_is_said(classifier: Classifier, entries: Ent
         classifier.predict({"flair": images["flair"]})
     with pytest.raises(InputError, match=r"masks of \['flair'\]"):
         classifier.predict(images, {"flair": images["flair"]})
+
+
+def test_both_readers_have_the_same_limits() -> None:
+    assert (nifti.MAX_HEADER, nifti.MAX_TAIL) == (scripts.nifti.MAX_HEADER, scripts.nifti.MAX_TAIL)
+    assert SAMPLE == scripts.transforms.SAMPLE

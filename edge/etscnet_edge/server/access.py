@@ -7,6 +7,7 @@ rebinding) and by the Origin and Sec-Fetch-Site that browsers add (cross-site re
 from __future__ import annotations
 
 import hmac
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from etscnet_edge.server.faults import Refused
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+OURSELVES = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 OPEN = ("/", "/v2/health/live", "/v2/health/ready")  # and the page's own files: they hold nothing of anybody
 OPEN_FOLDER = "/page/"
 PAGE_POLICY = (
@@ -65,16 +67,17 @@ class CheckAccess:
 
     def _refused(self, path: str, headers: Headers) -> Refused | None:
         host = headers.get("host", "")
-        name = _host(f"//{host}")[0]
-        if not self.access.any_host and name not in LOOPBACK:
+        if not self.access.any_host and not OURSELVES.fullmatch(host):
             return Refused(421, f"The host {host[:80]!r}; expected one of {list(LOOPBACK)}. Ask this machine itself.")
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-        if (origin is not None and _host(origin)[1] != host) or site not in ("same-origin", "none"):
+        foreign = (origin is not None and _host(origin) != host) or site not in ("same-origin", "none")
+        if foreign and path != "/":  # a link to the page may stand anywhere
             return Refused(403, "A page of another site asks; expected this server's own page, or no browser.")
         if self.access.token is None or path in OPEN or path.startswith(OPEN_FOLDER):
             return None
-        given = headers.get("authorization", "").partition("Bearer ")[2]
-        if not hmac.compare_digest(given.encode(), self.access.token.encode()):
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        right = hmac.compare_digest(given.encode(), self.access.token.encode())
+        if scheme.lower() != "bearer" or not right:
             return Refused(
                 401,
                 "No token, or a wrong one; expected the header Authorization: Bearer TOKEN.",
@@ -83,10 +86,9 @@ class CheckAccess:
         return None
 
 
-def _host(address: str) -> tuple[str, str]:
-    """An address's host, without and with its port; empty where it is no address."""
+def _host(origin: str) -> str:
+    """An origin's host with its port; empty where it is none."""
     try:
-        parts = urlsplit(address)
-        return parts.hostname or "", parts.netloc
+        return urlsplit(origin).netloc
     except ValueError:
-        return "", ""
+        return ""

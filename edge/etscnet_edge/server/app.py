@@ -19,11 +19,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from etscnet_edge import __version__
+from etscnet_edge.classifier import Classifier
 from etscnet_edge.server.access import Access, CheckAccess
 from etscnet_edge.server.body import AnswerAfterBody, BodyLimits, read_body, read_files
 from etscnet_edge.server.faults import Refused, answer_fault, answer_http_error, answer_refused
 from etscnet_edge.server.service import MODEL, VERSION, Service, Worked
-from etscnet_edge.server.tensors import LENGTH, format_response, parse_request
+from etscnet_edge.server.tensors import LENGTH, format_response, largest_request, parse_request
 from etscnet_edge.source import Source
 
 PAGE = Path(str(files("etscnet_edge"))) / "page"
@@ -68,10 +69,14 @@ def make_app(service: Service, *, limits: BodyLimits, access: Access) -> Starlet
 
     app = Starlette(
         routes=[*routes, static],
-        middleware=[Middleware(AnswerAfterBody, limits=limits), Middleware(CheckAccess, access=access)],
+        middleware=[
+            Middleware(AnswerAfterBody, limits=limits, closed=service.jobs.closed),
+            Middleware(CheckAccess, access=access),
+        ],
         exception_handlers={Refused: answer_refused, HTTPException: answer_http_error, Exception: answer_fault},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # a redirect would say the Host that it was given
     app.state.service, app.state.limits = service, limits
     return app
 
@@ -79,41 +84,41 @@ def make_app(service: Service, *, limits: BodyLimits, access: Access) -> Starlet
 async def _studies(request: Request) -> Response:
     """A multipart form of NIfTI files, one a modality, with a mask for each or none -> the JSON of `predict`."""
     service, limits = _service(request), request.app.state.limits
-    classifier = service.classifier
-    modalities = classifier.manifest.modalities
 
-    async def read() -> tuple[Files, Files]:
+    async def read(classifier: Classifier) -> tuple[Files, Files]:
+        modalities = classifier.manifest.modalities
         names = [*modalities, *(f"{name}_mask" for name in modalities)]
-        found = await read_files(request, limits, service.jobs.check_open, names=names)
+        found = await read_files(request, limits, service.jobs.closed, names=names)
         images = {name: found[name] for name in modalities if name in found}
         masks = {name: found[f"{name}_mask"] for name in modalities if f"{name}_mask" in found}
         if set(images) != set(modalities) or set(masks) not in (set(), set(modalities)):
             raise Refused(400, f"The form has {sorted(found)}; expected {modalities}, and a mask for each or for none.")
         return images, masks
 
-    def work(study: tuple[Files, Files]) -> Worked:
+    def work(classifier: Classifier, study: tuple[Files, Files]) -> Worked:
         prediction = classifier.predict(*study)
         spent = prediction.milliseconds
         response = JSONResponse(prediction.to_dict())
         return Worked(response, (spent["read"] + spent["preprocess"]) / 1e3, spent["network"] / 1e3)
 
-    return await service.answer(read, work)
+    return await service.answer(request, read, work)
 
 
 async def _infer(request: Request) -> Response:
     """A prepared image as a tensor of the Open Inference Protocol v2 -> "pred" and "branch_scores"."""
     service, limits = _service(request), request.app.state.limits
-    classifier = service.classifier
-    said = classifier.manifest.said
-    shapes = {name: tensor["shape"] for name, tensor in said["outputs"].items()}
+    json_length = request.headers.get(LENGTH)
 
-    async def read() -> bytes:
-        return await read_body(request, limits, service.jobs.check_open)
+    async def read(classifier: Classifier) -> bytes:
+        most, remedy = largest_request(classifier.manifest.said["inputs"]["image"]["shape"], json_length)
+        narrower = BodyLimits(min(limits.size, most), limits.seconds, remedy)
+        return await read_body(request, narrower, service.jobs.closed)
 
-    def work(body: bytes) -> Worked:
+    def work(classifier: Classifier, body: bytes) -> Worked:
         start = time.perf_counter()
-        shape = said["inputs"]["image"]["shape"]
-        asked = parse_request(body, request.headers.get(LENGTH), shape=shape, outputs=list(shapes))
+        said = classifier.manifest.said
+        shapes = {name: tensor["shape"] for name, tensor in said["outputs"].items()}
+        asked = parse_request(body, json_length, shape=said["inputs"]["image"]["shape"], outputs=list(shapes))
         parsed = time.perf_counter()
         score, branches = classifier.score(asked.image)
         ran = time.perf_counter()
@@ -130,7 +135,7 @@ async def _infer(request: Request) -> Response:
         response = Response(content, media_type=kind, headers={LENGTH: str(length)} if raw else None)
         return Worked(response, parsed - start, ran - parsed)
 
-    return await service.answer(read, work)
+    return await service.answer(request, read, work)
 
 
 async def _server_metadata(request: Request) -> Response:

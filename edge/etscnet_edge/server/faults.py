@@ -8,6 +8,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+LEFT = 499  # no status of HTTP: nobody is there to read it
+
 
 class Refused(Exception):
     """A request that is answered by a fault of the client's, or a server that has no room.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from etscnet_edge.server.faults import Refused
+from etscnet_edge.server.faults import LEFT, Refused
 
 Result = TypeVar("Result")
 FIRST_GUESS_S = 1.0  # of a job, before one has ended
@@ -36,7 +36,7 @@ class Jobs:
     def __init__(self, waiting: int) -> None:
         self.places = waiting + 1
         self.taken = 0
-        self.closed = False
+        self.closed = asyncio.Event()
         self._usual_s = FIRST_GUESS_S
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
 
@@ -47,7 +47,8 @@ class Jobs:
         Raises:
             Refused: 503, all are taken or the server stops.
         """
-        self.check_open()
+        if self.closed.is_set():
+            raise stopping()
         if self.taken >= self.places:
             seconds = max(1, math.ceil(self._usual_s * self.taken))
             raise Refused(
@@ -61,21 +62,18 @@ class Jobs:
         finally:
             self.taken -= 1
 
-    def check_open(self) -> None:
-        """
-        Raises:
-            Refused: 503, the server stops.
-        """
-        if self.closed:
-            raise Refused(503, "The server stops. Try again in 5 s.", headers={"Retry-After": "5"})
-
-    async def run(self, job: Callable[[], Result]) -> Done[Result]:
+    async def run(self, job: Callable[[], Result], *, left: Callable[[], Awaitable[None]]) -> Done[Result]:
         """Run it on the worker, after those that came before. Call it from within a `place`.
 
+        Args:
+            job: what is run.
+            left: returns when nobody waits for the answer any more: a job that has not begun is not begun then.
+
         Raises:
-            Refused: 503, the server stops and the job had not begun. Otherwise what the job raises.
+            Refused: 503, the server stops and the job had not begun; LEFT. Otherwise what the job raises.
         """
-        self.check_open()
+        if self.closed.is_set():
+            raise stopping()
         asked = time.perf_counter()
 
         def timed() -> Done[Result]:
@@ -88,11 +86,20 @@ class Jobs:
             return Done(result, began - asked, worked)
 
         future = self._worker.submit(timed)
+        done, gone = asyncio.wrap_future(future), asyncio.ensure_future(left())
         try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            self.check_open()  # cancelled by `close`, and not with the request
-            raise
+            either: set[asyncio.Future[Any]] = {done, gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not done.done():
+                future.cancel()
+                await asyncio.wait({done})  # if it had begun, the place is taken until it ends
+                raise Refused(LEFT, "The client left.")
+            if done.cancelled():
+                raise stopping()
+            return done.result()
+        finally:
+            gone.cancel()
+            del future, done, either  # their errors hold this frame, and the frame the request's bodies
 
     def first(self, job: Callable[[], None]) -> None:
         """What the worker does before any request."""
@@ -104,5 +111,10 @@ class Jobs:
 
     def close(self) -> None:
         """Finish the job that runs, refuse those that wait and all that come."""
-        self.closed = True
+        self.closed.set()
         self._worker.shutdown(wait=False, cancel_futures=True)
+
+
+def stopping() -> Refused:
+    """503: what a request is answered when the server stops."""
+    return Refused(503, "The server stops. Try again in 5 s.", headers={"Retry-After": "5"})

@@ -13,9 +13,12 @@ from etscnet_edge.errors import InputError
 from etscnet_edge.server.access import LOOPBACK, Access
 from etscnet_edge.server.app import make_app
 from etscnet_edge.server.body import BodyLimits
+from etscnet_edge.server.connection import Connection
 from etscnet_edge.server.service import Service
 
 MIN_TOKEN = 16  # characters
+MAX_CONNECTIONS = 500
+GRACE_S = 120  # for the study in work; a client that does not read its answer is cut off then
 
 
 class Server(uvicorn.Server):
@@ -81,9 +84,13 @@ def run_server(
         port=port,
         ssl_certfile=certificate,
         ssl_keyfile=key,
+        http=Connection,
+        ws="none",
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=30,
+        timeout_graceful_shutdown=GRACE_S,
+        limit_concurrency=MAX_CONNECTIONS,
     )
     server = Server(config, service)
     server.run()
@@ -94,10 +101,9 @@ def run_server(
 def _read_token(file: Path) -> str:
     try:
         token = file.read_text().split("\n", 1)[0].strip()
-    except OSError as error:
-        raise InputError(
-            f"the token can't be read ({error.strerror})", expected="a file", remedy="Correct --token_file.", file=file
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        found = f"the token can't be read ({error})"
+        raise InputError(found, expected="a file of ASCII", remedy="Correct --token_file.", file=file) from error
     if len(token) < MIN_TOKEN or not token.isascii():
         raise InputError(
             f"a token of {len(token)} characters",

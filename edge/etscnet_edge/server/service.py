@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from etscnet_edge.classifier import Classifier
@@ -63,7 +64,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether it answers."""
-        return self._classifier is not None and not self.jobs.closed
+        return self._classifier is not None and not self.jobs.closed.is_set()
 
     def start(self) -> None:
         """Begin to load."""
@@ -95,11 +96,17 @@ class Service:
         if self._classifier is not None:
             self._classifier.close()
 
-    async def answer(self, read: Callable[[], Awaitable[Given]], work: Callable[[Given], Worked]) -> Response:
+    async def answer(
+        self,
+        request: Request,
+        read: Callable[[Classifier], Awaitable[Given]],
+        work: Callable[[Classifier, Given], Worked],
+    ) -> Response:
         """Read a request and have the worker answer it, counted whatever becomes of it.
 
         Args:
-            read: what it takes of the request; called when there is a place.
+            request: that is answered.
+            read: what is taken of it; called when there is a place.
             work: for the worker.
 
         Raises:
@@ -110,8 +117,9 @@ class Service:
         status = 500
         try:
             with self.jobs.place():
-                given = await read()
-                done = await self.jobs.run(lambda: _and_trim(work, given))
+                classifier = self.classifier
+                given = await read(classifier)
+                done = await self.jobs.run(lambda: _and_trim(work, classifier, given), left=lambda: _left(request))
             status = 200
             worked = done.result
             whole = time.perf_counter() - start
@@ -125,9 +133,9 @@ class Service:
                 }
             )
             return worked.response
-        except InputError as error:
+        except (InputError, MemoryError) as error:
             status = 422
-            raise Refused(status, str(error)) from error
+            raise Refused(status, str(error) or "The study takes more memory than there is.") from error
         except Refused as error:
             status = error.status
             raise
@@ -137,8 +145,14 @@ class Service:
                 self.statistics.refused(status, time.perf_counter() - start)
 
 
-def _and_trim(work: Callable[[Given], Worked], given: Given) -> Worked:
+def _and_trim(work: Callable[[Classifier, Given], Worked], classifier: Classifier, given: Given) -> Worked:
     try:
-        return work(given)
+        return work(classifier, given)
     finally:
         give_back_freed_memory()
+
+
+async def _left(request: Request) -> None:
+    """Until the client has gone; its body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

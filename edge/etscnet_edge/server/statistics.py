@@ -14,6 +14,8 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from etscnet_edge.server.faults import LEFT
+
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 HELP = {
     "nv_inference_request_success": "Number of successful inference requests",
@@ -64,8 +66,8 @@ class Statistics:
 
     def refused(self, status: int, seconds: float) -> None:
         """Count a request that was answered with this status."""
-        reason = (
-            "REJECTED" if status == 503 else "CANCELED" if status == 408 else "OTHER" if status < 500 else "BACKEND"
+        reason = {503: "REJECTED", 408: "CANCELED", LEFT: "CANCELED"}.get(
+            status, "OTHER" if status < 500 else "BACKEND"
         )
         self.failures[reason] += 1
         self.failed_seconds += seconds

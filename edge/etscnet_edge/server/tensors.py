@@ -6,6 +6,9 @@ Source: github.com/kserve/open-inference-protocol (REST), Triton's binary tensor
 from __future__ import annotations
 
 import json
+import math
+import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +18,9 @@ from numpy.typing import NDArray
 
 from etscnet_edge.server.faults import Refused
 
+HEAD_BYTES = 64 * 1024  # of the JSON before raw bytes
+NUMBER_BYTES = 32  # of a number as JSON
+JSON_BYTES = 32 * 10**6
 LENGTH = "Inference-Header-Content-Length"
 Array = NDArray[np.float32]
 
@@ -68,7 +74,9 @@ def parse_request(
                 raise Refused(400, f"{found}; expected one of {list(outputs)}, with 'binary_data' or nothing.")
             binary[name] = bool(asked.get("binary_data", every))
     name = said.get("id")
-    return InferenceRequest(image, None if name is None else str(name)[:200], binary)
+    return InferenceRequest(
+        image, None if name is None else _short(name) if not isinstance(name, str) else name[:200], binary
+    )
 
 
 def format_response(
@@ -95,11 +103,25 @@ def format_response(
     return b"".join([text, *raw]), len(text)
 
 
+def largest_request(shape: Sequence[int], json_length: str | None) -> tuple[int, str]:
+    """Bytes that a request may have, and what to do where it has more: JSON takes a hundred times its size while it is read.
+
+    Args:
+        shape: of the image.
+        json_length: as of `parse_request`.
+    """
+    count = math.prod(shape)
+    if json_length is not None:
+        return HEAD_BYTES + 4 * count, f"An image has {4 * count} bytes."
+    return min(HEAD_BYTES + NUMBER_BYTES * count, JSON_BYTES), "Send the tensor in its binary form."
+
+
 def _split(body: bytes, json_length: str | None) -> tuple[dict[str, Any], bytes | None]:
     length = len(body)
     if json_length is not None:
-        if not json_length.isdecimal() or int(json_length) > len(body):
-            raise Refused(400, f"{LENGTH} is {json_length[:40]!r}; expected at most the body's {len(body)} bytes.")
+        most = min(len(body), HEAD_BYTES)
+        if not re.fullmatch(r"[0-9]{1,9}", json_length) or int(json_length) > most:
+            raise Refused(400, f"{LENGTH} is {json_length[:40]!r}; expected at most {most}.")
         length = int(json_length)
     try:
         said = json.loads(body[:length])
@@ -127,16 +149,7 @@ def _tensor(said: dict[str, Any], raw: bytes | None, shape: Sequence[int]) -> Ar
             )
         image = np.frombuffer(raw, dtype="<f4")
     else:
-        try:
-            values = np.asarray(said.get("data"))
-        except ValueError as error:
-            raise Refused(400, f"'data' is no list of numbers ({str(error)[:200]}).") from error
-        if values.dtype.kind not in "iuf":
-            raise Refused(400, f"'data' is no list of numbers; expected {count} of them.")
-        with np.errstate(over="ignore"):  # an infinite voxel is refused below
-            image = values.astype(np.float32).ravel()
-    if image.size != count:
-        raise Refused(400, f"'data' has {image.size} numbers; expected {count}.")
+        image = _numbers(said.get("data"), count)
     image = image.reshape(shape)
     least, most = image.min(axis=(2, 3, 4)), image.max(axis=(2, 3, 4))  # (1, M); NaN where one voxel is
     if not (np.isfinite([least, most]).all() and least.min() >= 0 and most.max() <= 1 and (least < most).all()):
@@ -149,6 +162,30 @@ def _tensor(said: dict[str, Any], raw: bytes | None, shape: Sequence[int]) -> Ar
     return image
 
 
+def _numbers(data: Any, count: int) -> Array:
+    """Nested lists of numbers -> (count,) float32. Not by np.asarray: it makes a string of every entry where one is a string."""
+    found = np.empty(count, dtype=np.float32)
+    size, waiting = 0, [iter([data])]
+    while waiting:
+        entry = next(waiting[-1], waiting)
+        if entry is waiting:
+            waiting.pop()
+        elif isinstance(entry, list):
+            waiting.append(iter(entry))
+        elif type(entry) not in (int, float) or size == count:
+            break
+        else:
+            try:
+                found[size] = entry
+            except OverflowError:
+                break
+            size += 1
+    else:
+        if size == count:
+            return found
+    raise Refused(400, f"'data' is no list of {count} numbers; its first {size} are numbers.")
+
+
 def _object(said: dict[str, Any], key: str) -> dict[str, Any]:
     value = said.get(key, {})
     if not isinstance(value, dict):
@@ -157,5 +194,5 @@ def _object(said: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:120]}..."
+    """For an error; of a container no more than its first entries is looked at."""
+    return reprlib.repr(value)
