@@ -46,9 +46,12 @@ edge-wheel: edge-page ## the edge package as one wheel, with its page: dist
 edge-bundle: edge-wheel ## all wheels for devices without a network: dist/edge-bundle
 	$(RUN) edge/deploy/bundle.py dist/etscnet_edge-*-py3-none-any.whl --output dist/edge-bundle
 
-edge-demo: edge-wheel ## the edge package in an environment of its own: server, client, page, table: demo/edge
+demo/exports/etscnet.json: bundle/models/model.pt $(wildcard export/*.py scripts/*.py) | setup
+	$(RUN) -m export onnx --bundle_root bundle --output_dir demo/exports
+	@touch $@
+
+edge-demo: edge-wheel demo/exports/etscnet.json ## the edge package in an environment of its own: server, client, page, table: demo/edge
 	$(RUN) -m scripts phantom --output_dir demo/cohort --subjects 1 --preset paper --seed 1
-	test -f demo/exports/etscnet.json || $(RUN) -m export onnx --bundle_root bundle --output_dir demo/exports
 	$(RUN) edge/demo.py --wheel dist/etscnet_edge-*-py3-none-any.whl --exports demo/exports --cohort demo/cohort --output demo/edge
 
 check: setup ## lint, format, types, JSON

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The edge package's evidence, benchmarks/records/EDGE.md: against MONAI at the paper's size and at the shipped weights', a volume's
-# preprocessing, the import. Needs ../shared/mri. About ten minutes on two cores, which nothing else should use.
+# preprocessing, the import. Needs ../shared/mri. About ten minutes on two cores, which nothing else should use. A step
+# whose result lies in results/edge is not run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .venv/bin/activate
@@ -28,19 +29,34 @@ print(f"A Python that imports `etscnet_edge.__main__`: {median('import etscnet_e
 PYTHON
 }
 
+step() { # RESULT COMMAND...: the command's output becomes the result, whole or not at all; a result that is there is kept
+  local result=$out/$1
+  shift
+  if [[ -f $result ]]; then return; fi
+  "$@" > "$result.tmp"
+  mv "$result.tmp" "$result"
+}
+
+machine() {
+  printf '%s, %s, %s cores' "$(sed -n 's/^model name\t*: //p' /proc/cpuinfo | head -1)" \
+    "$(grep -o -w -m1 -E 'avx512f|avx2' /proc/cpuinfo | sort -r | head -1)" "$(nproc)"
+}
+
+step machine.md machine
+step full.md python -m benchmarks.edge ../shared/mri "$full" "$out/full"
+step shipped.md python -m benchmarks.edge ../shared/mri "$shipped" "$out/shipped"
+step volume_full.md python -m benchmarks.edge_volume ../shared/mri "$full"
+step volume_shipped.md python -m benchmarks.edge_volume ../shared/mri "$shipped"
+step import.md imports
+
 {
-  printf '# Records of the edge package\n\nThe output of `bash benchmarks/edge.sh` on: %s, %s cores.\n' \
-    "$(sed -n 's/^model name\t*: //p' /proc/cpuinfo | head -1), $(grep -o -w -m1 -E 'avx512f|avx2' /proc/cpuinfo | sort -r | head -1)" "$(nproc)"
+  printf '# Records of the edge package\n\nThe output of `bash benchmarks/edge.sh` on: %s.\n' "$(cat "$out/machine.md")"
   printf '\n## Against MONAI and its stock ONNX export: a real pair, a fresh process each\n\n'
-  python -m benchmarks.edge ../shared/mri "$full" "$out/full"
-  printf '\n'
-  python -m benchmarks.edge ../shared/mri "$shipped" "$out/shipped"
+  cat "$out/shipped.md" && printf '\n' && cat "$out/full.md"
   printf '\n## One volume read, resized, normalised: milliseconds, MB beyond the libraries\n\n'
-  python -m benchmarks.edge_volume ../shared/mri "$full"
-  printf '\n'
-  python -m benchmarks.edge_volume ../shared/mri "$shipped"
+  cat "$out/volume_shipped.md" && printf '\n' && cat "$out/volume_full.md"
   printf '\n## Import\n\n'
-  imports
+  cat "$out/import.md"
 } > "$record.tmp"
 mv "$record.tmp" "$record"
 cat "$record"

@@ -44,7 +44,7 @@ class Manifest:
     @property
     def limits(self) -> dict[str, Any]:
         """What a study may be: "voxel_mm", "extent_mm", "brain_ml" (lowest, highest), "centre_distance_mm", "min_squareness",
-        "max_voxels"."""
+        "max_voxels", "min_contrast", "max_correlation"."""
         return dict(self.said["preprocessing"]["limits"])
 
     def form(self, name: str | None = None) -> tuple[str, Path]:
