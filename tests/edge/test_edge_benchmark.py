@@ -65,7 +65,7 @@ def test_no_tegrastats_no_readings(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert running.readings() is None
 
 
-@pytest.mark.parametrize(("options", "words"), [(["--runs", "0"], "0 runs"), (["--flair", "a.nii"], "images of")])
+@pytest.mark.parametrize(("options", "words"), [(["--runs", "0"], "--runs 0"), (["--flair", "a.nii"], "images of")])
 def test_what_can_not_be_measured_is_said(exports: Path, options: list[str], words: str) -> None:
     command = [
         sys.executable,
