@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from etscnet_edge.__main__ import VERBS
+from etscnet_edge.classifier import Classifier
+from etscnet_edge.server.access import Access
 from etscnet_edge.server.app import make_app
 from etscnet_edge.server.body import BodyLimits
+from etscnet_edge.server.service import Service
 
 from tests.conftest import ROOT
 
@@ -44,7 +47,8 @@ def test_every_verb_and_option_of_its_table_is_described() -> None:
 
 
 def test_every_path_that_it_lists_is_served() -> None:
-    app = make_app(None, limits=BodyLimits(1, 1), access=None)  # type: ignore[arg-type]
+    service = Service(Classifier, waiting=1, failed=print)  # it is not started
+    app = make_app(service, limits=BodyLimits(1, 1), access=Access(None, any_host=False))
     served = {getattr(route, "path", "") for route in app.routes}
     listed = re.findall(r"^\| (.*?) \|", README[README.index("| path |") :], flags=re.MULTILINE)
     paths = {path for cell in listed for path in re.findall(r"`(?:POST )?(/[\w/]*)`", cell)}
