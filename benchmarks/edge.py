@@ -28,6 +28,7 @@ from tests.real_mri import real_cases
 ROUNDS = 7
 WARM_UP = 3
 MODALITIES = ("flair", "t2w")
+CASES = ("sub-mni07", "sub-long12_ses-1")  # brain-extracted at 1 mm, and with its skull, of thick slices
 EDGE = """
 import json, sys
 from etscnet_edge.classifier import Classifier
@@ -106,7 +107,7 @@ def main(mri: Path, exports: Path, output: Path) -> None:
     stock = stock_export("bundle", output, spatial_size=size)
     environment = {**os.environ, "PYTHONPATH": f"{Path.cwd()}{os.pathsep}{Path.cwd() / 'edge'}", "OMP_NUM_THREADS": "2"}
     rows = []
-    for case in [case for case in real_cases(mri.resolve()) if case["case"] in ("sub-mni07", "sub-long12_ses-1")]:
+    for case in [case for case in real_cases(mri.resolve()) if case["case"] in CASES]:
         files = {key: case[key] for name in MODALITIES for key in (name, f"{name}_mask") if key in case}
         images = {name: files[name] for name in MODALITIES}
         masks = {name: files[f"{name}_mask"] for name in MODALITIES if f"{name}_mask" in files}

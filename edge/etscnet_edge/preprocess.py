@@ -1,8 +1,7 @@
 """A volume on its own grid -> the network's image of it: brain, threshold, resize, scale, as the bundle's MONAI transforms do it.
 
-Two ways that say the same. `NumpyPreprocessing` follows the manifest's list of steps; it is the usual one, for it needs less time
-and memory, and no runtime. `GraphPreprocessing` runs the exported `preprocess.onnx` on ONNX Runtime, where every step holds a
-whole volume.
+Two ways that say the same. `NumpyPreprocessing` follows the manifest's list of steps; it is the usual one: no runtime, and less
+memory. `GraphPreprocessing` runs the exported `preprocess.onnx` on ONNX Runtime, where every step holds a whole volume.
 """
 
 from __future__ import annotations
