@@ -98,10 +98,11 @@ def test_a_route_has_its_environment_and_its_threads(mean: Route, image: Path) -
 
 def test_ctrl_c_leaves_no_process(mean: Route, image: Path) -> None:
     started: list[int] = []
+    before = {child.pid for child in psutil.Process().children()}  # of other tests: a server that they share
 
     def interrupted(*_: object) -> None:
         children = psutil.Process().children()
-        started.extend(child.pid for child in children)
+        started.extend(child.pid for child in children if child.pid not in before)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
