@@ -18,6 +18,7 @@ def predict(
     t2w_mask: str | None = None,
     runtime: str = "cpu",
     form: str | None = None,
+    preprocessing: str = "numpy",
     threads: int = 2,
     memory_mb: float | None = None,
     engines: str | None = None,
@@ -34,6 +35,7 @@ def predict(
         t2w_mask: brain mask on the T2w's grid.
         runtime: cpu, cuda or ort-tensorrt of ONNX Runtime, or tensorrt itself.
         form: of the manifest's; by default the one for this processor, or gpu-fp32.
+        preprocessing: numpy, or graph: the exported preprocess.onnx on ONNX Runtime.
         threads: of ONNX Runtime.
         memory_mb: the most resident memory, 10^6 bytes: what does not fit is refused.
         engines: where TensorRT's engines lie; by default beside the export.
@@ -47,7 +49,13 @@ def predict(
     given = {"flair": flair_mask, "t2w": t2w_mask}
     masks = {name: str(path) for name, path in given.items() if path is not None}
     with Classifier(
-        str(exports), runtime=runtime, form=form, threads=int(threads), memory_mb=memory_mb, engines=engines
+        str(exports),
+        runtime=runtime,
+        form=form,
+        preprocessing=preprocessing,
+        threads=int(threads),
+        memory_mb=memory_mb,
+        engines=engines,
     ) as classifier:
         result = classifier.predict({"flair": str(flair), "t2w": str(t2w)}, masks)
     text = json.dumps(result.to_dict(), indent=2)
@@ -67,6 +75,7 @@ def serve(
     port: int = 8080,
     runtime: str = "cpu",
     form: str | None = None,
+    preprocessing: str = "numpy",
     threads: int = 2,
     memory_mb: float = 2000,
     engines: str | None = None,
@@ -80,7 +89,7 @@ def serve(
     """Serve the model by HTTP until SIGTERM: a page at /, POST /v1/studies, the Open Inference Protocol at /v2, /metrics.
 
     Args:
-        exports, runtime, form, threads, engines: as of predict.
+        exports, runtime, form, preprocessing, threads, engines: as of predict.
         host: address; another than this machine's own only with a token or TLS.
         port: 0 for any that is free; the log says which.
         memory_mb: the most resident memory, the bodies of all requests that may wait included: a model that does not fit is
@@ -123,7 +132,13 @@ def serve(
         raise InputError("one of --tls_cert, --tls_key", expected="both", remedy="Give the other one, too.")
     run_server(
         lambda: Classifier(
-            str(exports), runtime=runtime, form=form, threads=int(threads), memory_mb=for_the_model, engines=engines
+            str(exports),
+            runtime=runtime,
+            form=form,
+            preprocessing=preprocessing,
+            threads=int(threads),
+            memory_mb=for_the_model,
+            engines=engines,
         ),
         host=str(host),
         port=int(port),
