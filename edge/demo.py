@@ -112,7 +112,6 @@ def serving(program: Path, exports: Path, log: Path) -> Iterator[str]:
                 time.sleep(0.1)
             else:
                 raise SystemExit(f"error: the server does not get ready; its log is {log}.")
-            assert found is not None
             yield found[1]
         finally:
             process.terminate()

@@ -47,11 +47,6 @@ class Manifest:
         "max_voxels", "min_contrast", "max_correlation"."""
         return dict(self.said["preprocessing"]["limits"])
 
-    def form(self, name: str | None = None) -> tuple[str, Path]:
-        """A form's name, by `choose`, and its checked file."""
-        chosen = self.choose(name)
-        return chosen, self.file(self.said["forms"][chosen]["file"])
-
     def needed_mb(self, form: str, runtime: str = "cpu") -> float:
         """What a form takes beyond the libraries when it is loaded and run, 10^6 bytes: as the export measured it on the
         processor, or estimated of a TensorRT engine."""

@@ -31,7 +31,7 @@ def copy(exports: Path, tmp_path: Path) -> Path:
 def test_what_it_says(copy: Path) -> None:
     manifest = read_manifest(copy)
     assert manifest.modalities == ["flair", "t2w"] and len(manifest.spatial_size) == 3
-    assert manifest.form("standard") == ("standard", copy / "etscnet.onnx")
+    assert manifest.choose("standard") == "standard" and manifest.file("etscnet.onnx") == copy / "etscnet.onnx"
     assert manifest.limits["brain_ml"] == list(BRAIN_ML) and manifest.limits["max_voxels"] == MAX_VOXELS
 
 
@@ -50,10 +50,10 @@ def test_the_form_for_this_processor(copy: Path, monkeypatch: pytest.MonkeyPatch
     }
     (copy / NAME).write_text(json.dumps(said))
     monkeypatch.setattr(edge_manifest, "cpu_flags", lambda: flags)
-    assert read_manifest(copy).form()[0] == name
+    assert read_manifest(copy).choose() == name
     if name == "standard":
         with pytest.raises(InputError, match="Take --form standard"):
-            read_manifest(copy).form("nchwc16")
+            read_manifest(copy).choose("nchwc16")
 
 
 @pytest.mark.parametrize("name", FILES[1:])
