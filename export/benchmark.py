@@ -26,8 +26,9 @@ from export.route import Route
 from export.routes import REFERENCE, STOCK, all_routes, chosen
 from export.seeded_image import seeded_image
 from export.stock import stock_export, weights_modalities
-from scripts.checkpoint import origin_warning, sha256, trained_size, write_atomically
+from scripts.checkpoint import origin_warning, trained_size
 from scripts.errors import InputError
+from scripts.files import sha256, write_atomically
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor
 
-from scripts.checkpoint import provenance, sha256
+from scripts.checkpoint import provenance
 from scripts.errors import InputError
+from scripts.files import sha256
 from scripts.network import ETSCNet
 
 

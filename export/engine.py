@@ -8,8 +8,8 @@ from typing import Any
 
 from export.manifest import MANIFEST, read_manifest
 from export.to_tensorrt import Target, build_engine
-from scripts.checkpoint import write_atomically
 from scripts.errors import InputError
+from scripts.files import write_atomically
 
 ENGINES = {"tensorrt": "etscnet.engine", "tensorrt-rtx": "etscnet.rtx.engine"}
 

@@ -16,8 +16,9 @@ from export.bundle import TrainedBundle
 from export.forms import Form
 from export.memory import form_memory
 from export.preprocess_graph import parameters
-from scripts.checkpoint import model_version, origin_warning, sha256, write_atomically
+from scripts.checkpoint import model_version, origin_warning
 from scripts.errors import InputError
+from scripts.files import sha256, write_atomically
 
 MANIFEST = "etscnet.json"
 SCHEMA = 2

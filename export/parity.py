@@ -23,9 +23,9 @@ from export.forms import FORMS, runs_on
 from export.golden import golden_image
 from export.machine import cpu_flags
 from export.manifest import TOLERANCE, read_manifest
-from scripts.checkpoint import write_atomically
 from scripts.cohort import inference_cases
 from scripts.errors import InputError
+from scripts.files import write_atomically
 from scripts.onnx_session import Session
 from scripts.stats import auc
 

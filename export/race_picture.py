@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
 from export.race import Row
-from scripts.checkpoint import write_atomically
+from scripts.files import write_atomically
 
 if TYPE_CHECKING:
     from export.benchmark import Benchmark

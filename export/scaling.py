@@ -27,7 +27,8 @@ from export.routes import STOCK, all_routes
 from export.stock import stock_export, weights_modalities
 from export.to_onnx import write_forms
 from export.worker import ROOT
-from scripts.checkpoint import read_weights, save, write_atomically
+from scripts.checkpoint import read_weights, save
+from scripts.files import write_atomically
 
 SIZES = ((64, 64, 32), (128, 128, 64), (256, 256, 128))
 MODALITIES = (1, 2, 3, 4)

@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.checkpoint import read_weights, sha256
+from scripts.checkpoint import read_weights
 from scripts.errors import InputError
+from scripts.files import sha256
 
 
 def weights_modalities(path: str | Path) -> list[str]:

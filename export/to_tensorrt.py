@@ -22,8 +22,8 @@ from google.protobuf.message import DecodeError
 
 from export.builder_log import build_progress, builder_log
 from export.gpu import Gpu, find_gpu
-from scripts.checkpoint import write_atomically
 from scripts.errors import InputError
+from scripts.files import write_atomically
 from scripts.tensorrt_engine import load_library
 
 Target = Literal["tensorrt", "tensorrt-rtx"]

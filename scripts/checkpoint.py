@@ -6,7 +6,6 @@ come from and holds the SHA-256 of the file that it speaks of.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -17,21 +16,13 @@ import torch
 from torch import Tensor
 
 from scripts.errors import InputError
+from scripts.files import sha256
 from scripts.network import ETSCNet
 
 UNKNOWN_ORIGIN = "The origin of these weights is unknown: no model.json beside them speaks of this file."
 SYNTHETIC = (
     "These weights were trained on synthetic images: they know no real patient, and their score is for testing alone."
 )
-
-
-def write_atomically(path: str | Path, content: bytes | str) -> None:
-    """Write a file under a temporary name, then rename it: a reader sees the old file or the new one, whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
-    os.replace(temporary, path)
 
 
 def save(content: Mapping[str, Any], path: str | Path) -> None:
@@ -44,12 +35,6 @@ def save(content: Mapping[str, Any], path: str | Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-def sha256(path: str | Path) -> str:
-    """The file's SHA-256 in hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_model(

@@ -25,6 +25,7 @@ from typing import Any
 
 from scripts.bids import SUFFIXES, Case, check_modalities, find_cases
 from scripts.errors import CohortError, InputError
+from scripts.files import write_atomically
 from scripts.split import PARTS, check_fractions, k_fold, split
 
 _REMEDY = "Make the datalist again: python -m scripts cohort --dataset_dir DIR --output FILE."
@@ -257,13 +258,7 @@ def _relative(parts: Mapping[str, Sequence[Case]], dataset_dir: str | Path) -> d
 
 
 def _write(document: Mapping[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, json.dumps(document, indent=1) + "\n")
 
 
 def _fault(file: Path | None, found: str, expected: str, *, case: str | None = None) -> InputError:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scripts.checkpoint import sha256
 from scripts.errors import InputError
+from scripts.files import sha256
 from scripts.network import ETSCNet
 from scripts.tensorrt_engine import REMEDY as BUILD_AGAIN
 from scripts.tensorrt_engine import Engine, load_library

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import time
@@ -15,9 +13,10 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
-from scripts.checkpoint import model_version, origin_warning, sha256, write_atomically
+from scripts.checkpoint import model_version, origin_warning
 from scripts.dataset import TolerantLoader
 from scripts.errors import InputError
+from scripts.files import sha256, write_atomically, write_csv
 from scripts.network import ETSCNet
 from scripts.pictures import case_picture, roc_picture
 from scripts.stats import classification_metrics
@@ -146,15 +145,6 @@ def _no_score(case: str) -> InputError:
 
 def _rounded(values: Sequence[float]) -> list[float]:
     return [round(value, 6) for value in values]
-
-
-def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str]) -> None:
-    """Write a table atomically; a value that a row lacks stays empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue())
 
 
 class EvaluationWriter:

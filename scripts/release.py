@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from scripts import fusion
-from scripts.checkpoint import provenance, read_weights, save, sha256, write_atomically
+from scripts.checkpoint import provenance, read_weights, save
 from scripts.errors import InputError
+from scripts.files import sha256, write_atomically
 from scripts.network import ETSCNet
 from scripts.parallel import rank
 from scripts.pictures import learning_curves

@@ -22,9 +22,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from scripts.checkpoint import save, write_atomically
+from scripts.checkpoint import save
 from scripts.dataset import StudyDataset, mix
 from scripts.errors import InputError
+from scripts.files import write_atomically
 from scripts.network import ETSCNet
 from scripts.parallel import gathered, rank
 from scripts.stats import auc

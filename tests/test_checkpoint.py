@@ -20,10 +20,9 @@ from scripts.checkpoint import (
     origin_warning,
     provenance,
     save,
-    sha256,
-    write_atomically,
 )
 from scripts.errors import InputError
+from scripts.files import sha256, write_atomically
 from scripts.network import ETSCNet
 from scripts.release import halve, write_origin
 

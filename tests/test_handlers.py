@@ -15,10 +15,11 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose, Transform
 from torch import Tensor, nn
 
-from scripts.checkpoint import UNKNOWN_ORIGIN, save, sha256
+from scripts.checkpoint import UNKNOWN_ORIGIN, save
 from scripts.dataset import StudyDataset, TolerantLoader
 from scripts.errors import InputError
-from scripts.handlers import EvaluationWriter, PredictionWriter, write_csv
+from scripts.files import sha256, write_csv
+from scripts.handlers import EvaluationWriter, PredictionWriter
 from scripts.network import ETSCNet, LogitsInferer
 from scripts.transforms import FuseScoresd
 

@@ -10,7 +10,7 @@ import pytest
 from scripts.__main__ import VERBS
 from scripts.commands import run
 from scripts.errors import InputError
-from scripts.handlers import write_csv
+from scripts.files import write_csv
 from scripts.show import show
 
 

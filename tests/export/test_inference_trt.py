@@ -17,9 +17,9 @@ from torch import Tensor
 
 from export.manifest import MANIFEST
 from scripts import exported
-from scripts.checkpoint import sha256
 from scripts.errors import InputError
 from scripts.exported import EngineNetwork, GraphNetwork
+from scripts.files import sha256
 from tests.conftest import BUNDLE, write_study
 
 WEIGHTS = BUNDLE / "models" / "model.pt"
