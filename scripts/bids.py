@@ -16,7 +16,7 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,41 @@ def read_outcomes(path: str | Path, *, required: bool = False) -> dict[str, int 
     path = Path(path)
     if not path.is_file() and not required:
         return {}
-    columns = 'tab-separated columns "participant_id" and "outcome", in UTF-8'
+    rows = read_participant_rows(path, needed=("outcome",) if required else ())
+    return outcomes_of(rows, file=path)
+
+
+def outcomes_of(rows: Mapping[str, Mapping[str, str]], *, file: Path) -> dict[str, int | None]:
+    """The label by participant of the rows of `read_participant_rows`; None where a row tells none."""
+    labels = {}
+    for subject, fields in rows.items():
+        outcome = fields.get("outcome", "")
+        if outcome not in OUTCOMES:
+            raise InputError(
+                f"the row of {subject} has outcome {outcome!r}",
+                expected='"controlled", "uncontrolled", "n/a" or nothing',
+                remedy="Correct the row.",
+                file=file,
+            )
+        labels[subject] = OUTCOMES[outcome]
+    return labels
+
+
+def read_participant_rows(path: str | Path, *, needed: Sequence[str] = ()) -> dict[str, dict[str, str]]:
+    """participants.tsv -> its fields by column and participant, as the texts that they are, in the file's order.
+
+    Args:
+        path: a byte-order mark, Windows line ends and empty lines are accepted.
+        needed: columns that must be there besides participant_id.
+
+    Raises:
+        InputError: the file is not there or cannot be read; a column is missing or there twice; a row is longer or
+            shorter than the first, has no BIDS name, or names a participant a second time.
+    """
+    path = Path(path)
+    names = ("participant_id", *needed)
+    quoted = " and ".join(f'"{name}"' for name in names)
+    columns = f"tab-separated column{'s' * (len(names) > 1)} {quoted}, in UTF-8"
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.reader(stream, delimiter="\t"))
@@ -94,13 +128,12 @@ def read_outcomes(path: str | Path, *, required: bool = False) -> dict[str, int 
             f"the file cannot be read ({error})", expected=columns, remedy="Save it as plain text in UTF-8.", file=path
         ) from error
     header = [name.strip() for name in rows[0]] if rows else []
-    needed = ["participant_id", "outcome"] if required else ["participant_id"]
-    if any(header.count(name) != 1 for name in needed) or header.count("outcome") > 1:
+    if any(header.count(name) != 1 for name in names) or any(header.count(name) > 1 for name in header if name):
         raise InputError(
             f"its columns are {header}", expected=f"{columns}, each once", remedy="Correct row 1.", file=path
         )
 
-    labels: dict[str, int | None] = {}
+    fields: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows[1:], start=2):
         if not any(value.strip() for value in row):
             continue
@@ -111,8 +144,8 @@ def read_outcomes(path: str | Path, *, required: bool = False) -> dict[str, int 
                 remedy="Separate the fields by single tabs; write n/a where a value is not known.",
                 file=path,
             )
-        fields = {name: value.strip() for name, value in zip(header, row, strict=True)}
-        subject, outcome = fields["participant_id"], fields.get("outcome", "")
+        values = {name: value.strip() for name, value in zip(header, row, strict=True)}
+        subject = values["participant_id"]
         if not _SUBJECT.fullmatch(subject):
             raise InputError(
                 f"row {number} has participant_id {subject!r}",
@@ -120,22 +153,15 @@ def read_outcomes(path: str | Path, *, required: bool = False) -> dict[str, int 
                 remedy="Give the participant the name of its folder.",
                 file=path,
             )
-        if outcome not in OUTCOMES:
-            raise InputError(
-                f"row {number} ({subject}) has outcome {outcome!r}",
-                expected='"controlled", "uncontrolled", "n/a" or nothing',
-                remedy="Correct the row.",
-                file=path,
-            )
-        if subject in labels:
+        if subject in fields:
             raise InputError(
                 f"row {number} names {subject} a second time",
                 expected="one row a participant",
                 remedy="Remove one.",
                 file=path,
             )
-        labels[subject] = OUTCOMES[outcome]
-    return labels
+        fields[subject] = values
+    return fields
 
 
 def check_modalities(modalities: Sequence[str]) -> tuple[str, ...]:

@@ -137,13 +137,14 @@ def test_byte_order_mark_windows_lines_and_empty_lines_are_read(tmp_path: Path) 
     [
         (
             "participant_id\toutcome\nsub-01\tseizure-free\n",
-            r"row 2 \(sub-01\) has outcome 'seizure-free'.*\"uncontrolled\"",
+            r"the row of sub-01 has outcome 'seizure-free'.*\"uncontrolled\"",
         ),
         ("participant_id\toutcome\nsub-01\tcontrolled\nsub-01\tcontrolled\n", "row 3 names sub-01 a second time"),
         ("participant_id\toutcome\n../../etc\tcontrolled\n", "row 2 has participant_id '../../etc'"),
         ("participant_id\toutcome\n01\tcontrolled\n", "row 2 has participant_id '01'"),
         ("participant_id outcome\nsub-01 controlled\n", "its columns are .*tab-separated"),
         ("participant_id\toutcome\toutcome\n", "its columns are"),
+        ("participant_id\toutcome\tage\tage\nsub-01\tcontrolled\t1\t2\n", "its columns are.*each once"),
         ("participant_id\toutcome\nsub-01\n", "row 2 has 1 fields"),
         ("", r"its columns are \[\]"),
         ("participant_id\toutcome\nsub-\xe9\tcontrolled\n", "cannot be read"),
