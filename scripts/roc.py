@@ -55,15 +55,55 @@ def check_scores(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64
     return y.astype(np.int64), s
 
 
+def placements(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """DeLong's structural components as whole numbers: twice the cases of the other class that a case stands right of.
+
+    A positive: 2 for each negative below it, 1 for each tied with it; a negative: the same for positives above it. By
+    midranks among all and within the class (Sun and Xu 2014). V10 = the first / (2 n), V01 = the second / (2 m). As whole
+    numbers their sums do not depend on the order of the cases, and a variance of 0 is 0 and not a rounding.
+
+    Args:
+        labels: (N,) as of `check_scores`.
+        scores: (..., N).
+
+    Returns:
+        of the m positives (..., m) and of the n negatives (..., n), in the order of the cases.
+    """
+    positive, negative = scores[..., labels == 1], scores[..., labels == 0]
+    ranks = stats.rankdata(scores, axis=-1)  # midranks: halves, exact in float64
+    above = 2 * (ranks[..., labels == 1] - stats.rankdata(positive, axis=-1))
+    below = 2 * (positive.shape[-1] - ranks[..., labels == 0] + stats.rankdata(negative, axis=-1))
+    return above.astype(np.int64), below.astype(np.int64)
+
+
+def placement_covariance(of_positives: NDArray[np.int64], of_negatives: NDArray[np.int64]) -> NDArray[np.float64]:
+    """DeLong's covariance of K AUCs, S10 / m + S01 / n, from their `placements` (K, m) and (K, n): shape (K, K).
+
+    NaN where a class has one case: its variance cannot be estimated. Linear contrasts of placements may be given too: the
+    difference of two models' placements gives the variance of the difference of their AUCs.
+    """
+    m, n = of_positives.shape[-1], of_negatives.shape[-1]
+    if min(m, n) < 2:
+        return np.full((len(of_positives),) * 2, math.nan)
+    covariance: NDArray[np.float64] = (
+        _of_the_mean(of_positives) / (2 * n) ** 2 + _of_the_mean(of_negatives) / (2 * m) ** 2
+    )
+    return covariance
+
+
+def _of_the_mean(values: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sample covariance of the K means over N cases: (K, N) -> (K, K), from exact sums (Python's whole numbers)."""
+    size, sums = values.shape[1], values.sum(axis=1).astype(object)
+    centred = size * (values @ values.T).astype(object) - np.outer(sums, sums)
+    return np.asarray(centred / (size**2 * (size - 1)), dtype=np.float64)
+
+
 def concordance(labels: ArrayLike, scores: ArrayLike) -> int:
     """Twice the Mann-Whitney U of the controlled: 2 for every pair in the right order, 1 for a tie.
 
     AUC = this / (2 m n). A whole number, so that equal AUCs are equal.
     """
-    y, s = check_scores(labels, scores)
-    m = int(y.sum())
-    ranks = stats.rankdata(s)  # midranks: halves, exact in float64
-    return round(2 * float(ranks[y == 1].sum())) - m * (m + 1)
+    return int(placements(*check_scores(labels, scores))[0].sum())
 
 
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -77,21 +117,12 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def delong_variance(labels: ArrayLike, scores: ArrayLike) -> float:
-    """DeLong's variance of the AUC: S10 / m + S01 / n, the sample variances of the structural components.
+    """DeLong's variance of the AUC; NaN where a class has one case.
 
-    V10 of a positive is the share of negatives below it, V01 of a negative the share of positives above it (ties 1/2),
-    both from midranks among all and within the class. NaN where a class has one case: its variance cannot be estimated.
-    Checked against the definition over all pairs.
+    Checked against the definition over all pairs and R's pROC.
     """
     y, s = check_scores(labels, scores)
-    positive, negative = s[y == 1], s[y == 0]
-    m, n = positive.size, negative.size
-    if min(m, n) < 2:
-        return math.nan
-    ranks = stats.rankdata(s)
-    v10 = (ranks[y == 1] - stats.rankdata(positive)) / n
-    v01 = 1 - (ranks[y == 0] - stats.rankdata(negative)) / m
-    return float(v10.var(ddof=1) / m + v01.var(ddof=1) / n)
+    return float(placement_covariance(*placements(y, s[None]))[0, 0])
 
 
 def auc_interval(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> Interval:
