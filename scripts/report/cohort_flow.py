@@ -108,7 +108,7 @@ def _picture(steps: Sequence[str], left: Sequence[str]) -> Picture:
     for row, text in enumerate(left):
         axes.annotate("", (3, -row - 0.72), (3, -row - 0.28), arrowprops=arrow)
         axes.annotate("", (5.4, -row - 0.5), (3, -row - 0.5), arrowprops={**arrow, "color": "#999999"})
-        axes.text(7.4, -row - 0.5, text, ha="center", va="center", fontsize=9, bbox=SIDE)
+        axes.text(5.6, -row - 0.5, text, ha="left", va="center", fontsize=9, bbox=SIDE)
     return Picture("flow", "Cohort flow", figure, "Right: who leaves at each step.")
 
 
