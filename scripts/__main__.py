@@ -11,7 +11,9 @@ VERBS = {
     "halve": "scripts.release:halve",
     "phantom": "scripts.phantom.cohort:make_cohort",
     "phantom-picture": "scripts.phantom.picture:draw_pair",
+    "reference": "scripts.release:add_reference",
     "show": "scripts.show:show",
+    "table1": "scripts.report.table1:write_table1",
 }
 
 if __name__ == "__main__":
