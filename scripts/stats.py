@@ -1,10 +1,9 @@
-"""What a score and a threshold achieve: counts, proportions and calibration, with intervals where a formula gives them.
+"""What a score and its decisions achieve: AUC, counts, proportions and calibration, with intervals.
 
-Conventions as in `scripts.roc`, whose functions are to be had from here too: label 1 = controlled = positive,
-controlled if score >= threshold. NumPy and SciPy alone, no torch.
+Conventions as in `scripts.roc` and `scripts.decisions`, whose functions are to be had from here too: label 1 = controlled
+= positive, controlled if score >= threshold. NumPy and SciPy alone, no torch.
 
-Sources: Wilson EB, J Am Stat Assoc 1927;22:209 (proportions); Zou GY, Donner A, Stat Med 2008;27:1693 (the interval of
-a sum from those of its terms); Brier GW, Mon Weather Rev 1950;78:1.
+Sources: Brier GW, Mon Weather Rev 1950;78:1; those of the two modules.
 """
 
 from __future__ import annotations
@@ -15,7 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
 
+from scripts.decisions import DecisionMetrics, decision_metrics, wilson
 from scripts.errors import InputError
 from scripts.roc import (
     Interval,
@@ -30,45 +31,32 @@ from scripts.roc import (
 )
 
 __all__ = [
+    "DecisionMetrics",
     "Interval",
     "Metrics",
     "RocCurve",
     "auc",
     "auc_interval",
     "brier",
+    "brier_interval",
     "check_probabilities",
     "check_scores",
     "classification_metrics",
     "concordance",
+    "decision_metrics",
     "delong_variance",
     "roc_curve",
     "wilson",
 ]
 
 
-def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion.
-
-    Checked against scipy.stats.binomtest(...).proportion_ci(method="wilson").
-    """
-    if n < 1 or not 0 <= successes <= n:
-        raise InputError(
-            f"{successes} successes of {n}", expected="0 <= successes <= n and n 1 or more", remedy="Check the counts."
-        )
-    z, p = normal_quantile(level), successes / n
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    # The ends are exactly 0 and 1 for none and all; the formula leaves rounding there.
-    return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
-
-
 @dataclass(frozen=True)
 class Metrics:
-    """What a score and a threshold achieve on N cases. `ppv` (`npv`) is None where no case is called (un)controlled."""
+    """What a score and its decisions achieve on N cases. `ppv` (`npv`) is None where no case is called (un)controlled."""
 
     n: int
     positives: int
-    threshold: float
+    threshold: float | None  # None where the decisions were given
     true_positives: int
     false_positives: int
     true_negatives: int
@@ -83,7 +71,8 @@ class Metrics:
     brier: float
     log_loss: float
     level: float
-    intervals: dict[str, Interval | None]  # of auc, acc, sensitivity, specificity, balanced_accuracy, ppv, npv
+    # of auc, acc, sensitivity, specificity, balanced_accuracy, ppv, npv, brier
+    intervals: dict[str, Interval | None]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the fields, each interval as [low, high]."""
@@ -91,77 +80,102 @@ class Metrics:
         return {**asdict(self), "intervals": intervals}
 
 
-def classification_metrics(labels: ArrayLike, scores: ArrayLike, *, threshold: float, level: float = 0.95) -> Metrics:
-    """AUC, the proportions at the threshold, and the scores' calibration, with intervals.
+def classification_metrics(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    threshold: float | None = None,
+    decisions: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Metrics:
+    """AUC, the proportions of the decisions, and the scores' calibration, with intervals.
 
-    Intervals: AUC by `auc_interval`; proportions by `wilson`; balanced accuracy, half the sum of two independent
-    proportions, by variance recovery from their Wilson intervals (Zou and Donner 2008):
-    BA - 1/2 · sqrt((p1 - l1)² + (p2 - l2)²) and BA + 1/2 · sqrt((u1 - p1)² + (u2 - p2)²). Brier = mean (score -
-    label)². Log loss = -mean log of the probability given to the label, clipped at 2.2e-16 (as in scikit-learn): a
-    sigmoid in float32 does reach 0 and 1.
+    Intervals: AUC by `auc_interval`; proportions as of `decision_metrics`; Brier by `brier_interval`. Log loss = -mean log
+    of the probability given to the label, clipped at 2.2e-16 (as in scikit-learn): a sigmoid in float32 does reach 0 and 1.
 
     Args:
         labels: (N,), 0 or 1.
         scores: (N,), probabilities in [0, 1].
         threshold: controlled if score >= threshold. Chosen on other data than these.
+        decisions: (N,) instead of a threshold, 1 = called controlled: those of a cross-validation, whose folds have each
+            their own threshold, and those that were made before the scores were rounded.
         level: of the intervals.
 
     Raises:
-        InputError: as of `check_scores`; a score outside [0, 1]; a threshold that is not finite.
+        InputError: as of `check_scores` and `decision_metrics`; a score outside [0, 1]; a threshold that is not finite;
+            both or neither of threshold and decisions.
     """
     y, s = check_scores(labels, scores)
     check_probabilities(s)
-    if not math.isfinite(threshold):
-        raise InputError(f"threshold is {threshold}", expected="a finite number", remedy="Give 0.5, for instance.")
-    called = s >= threshold
-    tp, fp = int((called & (y == 1)).sum()), int((called & (y == 0)).sum())
-    fn, tn = int((~called & (y == 1)).sum()), int((~called & (y == 0)).sum())
-    proportions = {
-        "acc": (tp + tn, y.size),
-        "sensitivity": (tp, tp + fn),
-        "specificity": (tn, tn + fp),
-        "ppv": (tp, tp + fp),
-        "npv": (tn, tn + fn),
-    }
-    value = {name: k / total if total else None for name, (k, total) in proportions.items()}
-    interval = {name: wilson(k, total, level=level) if total else None for name, (k, total) in proportions.items()}
-    sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)  # both classes are there: see check_scores
-    balanced = (sensitivity + specificity) / 2
-    (l1, u1), (l2, u2) = wilson(tp, tp + fn, level=level), wilson(tn, tn + fp, level=level)
-    below = math.hypot(sensitivity - l1, specificity - l2) / 2
-    above = math.hypot(u1 - sensitivity, u2 - specificity) / 2
+    decided = decision_metrics(y, _called(s, threshold, decisions), level=level)
     tiny = float(np.finfo(np.float64).eps)
     given = np.clip(np.where(y == 1, s, 1 - s), tiny, 1 - tiny)
     return Metrics(
-        n=int(y.size),
-        positives=int(y.sum()),
-        threshold=float(threshold),
-        true_positives=tp,
-        false_positives=fp,
-        true_negatives=tn,
-        false_negatives=fn,
+        n=decided.n,
+        positives=decided.positives,
+        threshold=None if threshold is None else float(threshold),
+        true_positives=decided.true_positives,
+        false_positives=decided.false_positives,
+        true_negatives=decided.true_negatives,
+        false_negatives=decided.false_negatives,
         auc=auc(y, s),
-        acc=(tp + tn) / int(y.size),
-        sensitivity=sensitivity,
-        specificity=specificity,
-        balanced_accuracy=balanced,
-        ppv=value["ppv"],
-        npv=value["npv"],
+        acc=decided.acc,
+        sensitivity=decided.sensitivity,
+        specificity=decided.specificity,
+        balanced_accuracy=decided.balanced_accuracy,
+        ppv=decided.ppv,
+        npv=decided.npv,
         brier=brier(y, s),
-        log_loss=float(-np.log(given).mean()),
+        log_loss=math.fsum(-np.log(given)) / y.size,
         level=level,
         intervals={
             "auc": auc_interval(y, s, level=level),
-            **interval,
-            "balanced_accuracy": (balanced - below, balanced + above),
+            **decided.intervals,
+            "brier": brier_interval(y, s, level=level),
         },
     )
+
+
+def _called(s: NDArray[np.float64], threshold: float | None, decisions: ArrayLike | None) -> ArrayLike:
+    if threshold is None and decisions is not None:
+        return decisions
+    if threshold is None or decisions is not None:
+        raise InputError(
+            f"{'neither' if threshold is None else 'both'} of threshold and decisions is given",
+            expected="one of them",
+            remedy="Give threshold=0.5, for instance.",
+        )
+    if not math.isfinite(threshold):
+        raise InputError(f"threshold is {threshold}", expected="a finite number", remedy="Give 0.5, for instance.")
+    return s >= threshold
 
 
 def brier(labels: ArrayLike, scores: ArrayLike) -> float:
     """Mean squared difference of score and label, correctly summed: it does not depend on the order of the cases."""
     y, s = check_scores(labels, scores)
     return math.fsum((s - y) ** 2) / y.size
+
+
+def brier_interval(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> Interval | None:
+    """Interval of the Brier score B: logit(B) ± t · SE / (B (1 - B)), t of N - 2 degrees of freedom.
+
+    SE² = Σ_k n_k s_k² / N², s_k² the variance of the squared errors within the class of n_k cases: the numbers of controlled
+    and uncontrolled are those of the cohort, as in the stratified bootstrap. It covers better than BCa with few cases
+    (benchmarks/records/STATISTICS.md) and needs no seed.
+
+    None where a class has one case or the squared errors do not vary within either class: their variance is then unknown,
+    or 0, and an interval of width 0 would be false certainty.
+    """
+    normal_quantile(level)  # refuses a level that is none
+    y, s = check_scores(labels, scores)
+    check_probabilities(s)
+    squared = [np.sort((s[y == label] - label) ** 2) for label in (0, 1)]
+    if min(values.size for values in squared) < 2 or all(np.ptp(values) == 0 for values in squared):
+        return None
+    error = math.sqrt(sum(values.size * float(values.var(ddof=1)) for values in squared)) / y.size
+    mean = brier(y, s)
+    half = float(stats.t.ppf(0.5 + level / 2, y.size - 2)) * error / (mean * (1 - mean))
+    return float(special.expit(special.logit(mean) - half)), float(special.expit(special.logit(mean) + half))
 
 
 def check_probabilities(scores: NDArray[np.float64]) -> None:

@@ -15,8 +15,10 @@ from scripts.errors import InputError
 from scripts.stats import (
     auc,
     auc_interval,
+    brier_interval,
     classification_metrics,
     concordance,
+    decision_metrics,
     delong_variance,
     roc_curve,
     wilson,
@@ -192,6 +194,70 @@ def test_interval_of_balanced_accuracy_comes_from_its_two_proportions() -> None:
     assert low == pytest.approx((p1 + p2) / 2 - math.sqrt((p1 - l1) ** 2 + (p2 - l2) ** 2) / 2)
     assert high == pytest.approx((p1 + p2) / 2 + math.sqrt((u1 - p1) ** 2 + (u2 - p2) ** 2) / 2)
     assert (l1 + l2) / 2 < low < high < (u1 + u2) / 2  # narrower than if both were at their worst at once
+
+
+def test_decisions_take_the_place_of_a_threshold() -> None:
+    # Two folds with thresholds of their own: 0.4 is called controlled in the first, 0.6 is not in the second.
+    labels, scores, thresholds = (
+        np.array([1, 0, 1, 0, 1]),
+        np.array([0.4, 0.2, 0.6, 0.5, 0.9]),
+        np.array([0.3] * 2 + [0.7] * 3),
+    )
+    found = classification_metrics(labels, scores, decisions=scores >= thresholds)
+    assert (found.true_positives, found.false_negatives, found.true_negatives) == (2, 1, 2)
+    assert found.threshold is None and found.to_dict()["threshold"] is None
+    for labels, scores in cohorts(20):
+        by_threshold = classification_metrics(labels, scores, threshold=0.5).to_dict()
+        by_decision = classification_metrics(labels, scores, decisions=(scores >= 0.5).astype(int)).to_dict()
+        assert {**by_decision, "threshold": 0.5} == by_threshold
+        alone = decision_metrics(labels, scores >= 0.5).to_dict()
+        assert {name: value for name, value in by_threshold.items() if name in alone and name != "intervals"} == {
+            name: value for name, value in alone.items() if name != "intervals"
+        }
+        assert alone["intervals"].items() <= by_threshold["intervals"].items()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "decisions", "message"),
+    [
+        (0.5, [1, 0], "both of threshold and decisions"),
+        (None, None, "neither of threshold and decisions"),
+        (None, [0.5, 0.4], "decisions hold 0.5 at index 0"),
+        (None, [1, 0, 1], r"scores \(3,\)"),
+    ],
+)
+def test_either_a_threshold_or_decisions_are_needed(
+    threshold: float | None, decisions: list[float] | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        classification_metrics([1, 0], [0.6, 0.4], threshold=threshold, decisions=decisions)
+
+
+def test_brier_interval_is_that_of_the_variance_within_the_classes() -> None:
+    labels, scores = [1, 1, 1, 0, 0, 0, 0], [0.9, 0.8, 0.4, 0.1, 0.2, 0.3, 0.6]
+    errors = np.array([0.01, 0.04, 0.36]), np.array([0.01, 0.04, 0.09, 0.36])
+    mean = (errors[0].sum() + errors[1].sum()) / 7
+    half = 2.5705818356363146 * math.sqrt(3 * errors[0].var(ddof=1) + 4 * errors[1].var(ddof=1)) / 7  # t of 5
+    expected = [1 / (1 + math.exp(-(math.log(mean / (1 - mean)) + x * half / (mean * (1 - mean))))) for x in (-1, 1)]
+    assert brier_interval(labels, scores) == pytest.approx(expected, abs=1e-12)
+    assert classification_metrics(labels, scores, threshold=0.5).intervals["brier"] == brier_interval(labels, scores)
+
+
+def test_brier_interval_lies_in_0_to_1_or_is_none() -> None:
+    for labels, scores in cohorts(50):
+        interval = brier_interval(labels, scores)
+        if interval is not None:
+            low, high = interval
+            assert 0 < low < np.mean((scores - labels) ** 2) < high < 1
+    assert brier_interval([1, 0, 0], [0.9, 0.1, 0.3]) is None  # one controlled
+    assert brier_interval([1, 1, 0, 0], [0.5] * 4) is None  # nothing varies
+    assert brier_interval([1, 1, 0, 0], [1, 1, 0, 0]) is None
+
+
+def test_metrics_do_not_depend_on_the_order_of_the_cases() -> None:
+    for labels, scores in cohorts(20, decimals=6):
+        turned = classification_metrics(labels[::-1], scores[::-1], threshold=0.5)
+        assert turned == classification_metrics(labels, scores, threshold=0.5)  # to the last bit
 
 
 def test_without_a_case_called_controlled_there_is_no_ppv_and_the_json_is_valid() -> None:
