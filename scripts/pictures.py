@@ -1,4 +1,4 @@
-"""The pictures that come with the results: one page a study, ROC curves, learning curves.
+"""The pictures that come with the results: one page a study, its maps, ROC curves, learning curves.
 
 Colours are those of Okabe and Ito, which the colour-blind can tell apart. Files are written atomically.
 """
@@ -13,15 +13,19 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from scripts.files import write_atomically
+from scripts.maps import BrainMap
 from scripts.stats import auc, auc_interval, roc_curve
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 FUSED = "#000000"
 NAMES = {"flair": "FLAIR", "t2w": "T2w", "t1w": "T1w", "dwi": "DWI", "fused": "fused"}
 SLICES = (0.35, 0.47, 0.58, 0.70)  # of the height, from the skull base upwards
+MAP_COLOURS, MAP_OPACITY = "magma", 0.75  # perceptually uniform; opacity of the map's maximum
 
 
 def case_picture(image: np.ndarray, result: Mapping[str, Any], *, path: str | Path) -> None:
@@ -51,6 +55,75 @@ def case_picture(image: np.ndarray, result: Mapping[str, Any], *, path: str | Pa
         "\n".join(textwrap.wrap(" ".join(result["warnings"]), 130)), x=0.01, ha="left", fontsize=9, color="#B00000"
     )
     _save(figure, path)
+
+
+def explanation_picture(maps: Mapping[str, BrainMap], result: Mapping[str, Any], *, path: str | Path) -> None:
+    """One page: every modality's map over its brain, in the planes of `case_picture` and in the one with most of the map.
+
+    Args:
+        maps: by modality.
+        result: of `case_picture`, and "outcome" that the maps speak for, "layers": modality -> how fine its map is.
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(13, 1.5 + 2.6 * max(len(maps), 2)), layout="constrained")
+    grid = figure.add_gridspec(len(maps), len(SLICES) + 3)
+    panels = []
+    for row, (modality, mapped) in enumerate(maps.items()):
+        standard = [int(height * (mapped.values.shape[2] - 1)) for height in SLICES]
+        most = int(mapped.values.sum(axis=(0, 1)).argmax())
+        for column, plane in enumerate([*standard, most]):
+            axes = figure.add_subplot(grid[row, column])
+            panels.append(axes)
+            _draw_map(axes, mapped, plane)
+            if column == 0:
+                axes.set_title(NAMES.get(modality, modality), loc="left", fontsize=11, fontweight="bold")
+            if column == 1:
+                axes.set_title(result["layers"][modality], loc="left", fontsize=8)
+            if column == len(SLICES):
+                where = "most of the map" if mapped.peak_mm is not None else "no voxel speaks for it"
+                axes.set_title(f"{where}\n(plane {plane + 1} of {mapped.values.shape[2]})", fontsize=9)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), MAP_COLOURS), ax=panels, location="bottom", shrink=0.45, aspect=45, pad=0.02
+    )
+    bar.set_label(
+        f"evidence for '{result['outcome']}', relative to each map's maximum; clear where there is none. Left is left.",
+        fontsize=9,
+    )
+    _draw_scores(figure.add_subplot(grid[:, len(SLICES) + 1 :]), result)
+    figure.suptitle(
+        f"eTSC-Net: {result['case']}, what speaks for '{result['outcome']}'",
+        x=0.01,
+        ha="left",
+        fontsize=13,
+        fontweight="bold",
+    )
+    figure.supxlabel(
+        "\n".join(textwrap.wrap(" ".join(result["warnings"]), 150)), x=0.01, ha="left", fontsize=9, color="#B00000"
+    )
+    _save(figure, path)
+
+
+def _draw_map(axes: Axes, mapped: BrainMap, plane: int) -> None:
+    """One axial plane, cut to the brain's edges: left to right, back to front."""
+    inside = mapped.image > 0
+    (left, right), (back, front) = (
+        np.flatnonzero(inside.any(axis=(1 - axis, 2)))[[0, -1]] + (0, 1) if inside.any() else (0, inside.shape[axis])
+        for axis in (0, 1)
+    )
+    image, values = (volume[left:right, back:front, plane] for volume in (mapped.image, mapped.values))
+    x_mm, y_mm = np.linalg.norm(mapped.affine[:3, :2], axis=0)
+    brightest = max(float(np.percentile(mapped.image[inside], 99.8)) if inside.any() else 0.0, 1e-6)
+    axes.imshow(image.T, origin="lower", cmap="gray", vmin=0, vmax=brightest, aspect=y_mm / x_mm)
+    axes.imshow(
+        values.T,
+        origin="lower",
+        cmap=MAP_COLOURS,
+        vmin=0,
+        vmax=1,
+        alpha=MAP_OPACITY * values.T**0.7,
+        aspect=y_mm / x_mm,
+    )
+    axes.set_axis_off()
 
 
 def _draw_scores(axes: Axes, result: Mapping[str, Any]) -> None:

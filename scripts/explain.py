@@ -1,0 +1,220 @@
+"""The verb `explain`: Grad-CAM of every branch, on the images' own grids.
+
+    python -m scripts explain --dataset_dir DIR --brain_extraction mask --output_dir results/explain
+
+Cases, preprocessing, network, threshold and device are those of `bundle/configs/inference.json`, whose scalars are options here
+too (--datalist, --flair and --t2w, --checkpoint, ...). The folder is a BIDS derivative (`scripts.maps`), with maps.csv (one row
+a map), failures.csv and a page a case. What a map is: `scripts.gradcam`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+from torch import Tensor
+from tqdm import tqdm
+
+from scripts.bids import Case
+from scripts.checkpoint import model_version, origin_warning
+from scripts.config import check_ids, check_size
+from scripts.errors import InputError
+from scripts.explainer import Explainer, Explanation, prepare
+from scripts.files import sha256, write_csv
+from scripts.gradcam import METHODS, randomised
+from scripts.handlers import DECISIONS, RESEARCH_ONLY
+from scripts.maps import (
+    check_names,
+    describe_dataset,
+    figure_path,
+    map_path,
+    sources,
+    store_map,
+    write_sidecar,
+)
+from scripts.network import ETSCNet
+from scripts.pictures import explanation_picture
+
+logger = logging.getLogger(__name__)
+TARGETS = ("decided", *DECISIONS)
+STUDIES_FOR_STATISTICS = 8  # that a network of random weights measures its normalisation on
+COLUMNS = ["case", "modality", "outcome", "score", "branch_score", "layer", "largest"]
+COLUMNS += ["peak_x_mm", "peak_y_mm", "peak_z_mm", "cell_x_mm", "cell_y_mm", "cell_z_mm", "map"]
+
+
+def explain(
+    *,
+    output_dir: str | Path = "results/explain",
+    bundle_root: str | Path = "bundle",
+    config_file: str | Path | None = None,
+    layer: str | None = None,
+    method: str = "gradcam",
+    target: str = "decided",
+    random_seed: int | None = None,
+    **overrides: Any,
+) -> str:
+    """The verb `explain`.
+
+    Args:
+        output_dir: a new folder, or one of earlier maps.
+        bundle_root: the bundle.
+        config_file: an overlay over its inference.json, for weights of another backbone.
+        layer: of a branch, whose features the maps are made of, such as "_blocks.2"; None: as of `gradcam.choose_layer`.
+        method: "gradcam" or "gradcam++".
+        target: the outcome whose evidence is shown: "decided" (the fused score's decision), "controlled" or "uncontrolled".
+        random_seed: of weights drawn anew, whose maps are a control; the outcome is still the trained network's. None: trained.
+        overrides: scalars of inference.json: dataset_dir, datalist, flair, t2w, flair_mask, t2w_mask, checkpoint,
+            brain_extraction, spatial_size, modalities, device, pictures.
+
+    Returns:
+        What was written, to be printed.
+
+    Raises:
+        InputError: an unknown option, no cases, weights that can't be loaded, a layer that does not exist.
+        SystemExit: cases failed; the others are written.
+    """
+    if target not in TARGETS:
+        raise InputError(f"target is {target!r}", expected=f"one of {', '.join(TARGETS)}", remedy="Correct --target.")
+    folder = Path(str(output_dir))
+    config = _configure(Path(bundle_root), config_file, overrides)
+    cases: list[Case] = config.get_parsed_content("cases")
+    check_names(cases)
+    network: ETSCNet = config.get_parsed_content("network")
+    transform: Compose = config.get_parsed_content("preprocessing")
+    weights, version = Path(config.get_parsed_content("checkpoint")), str(config["_meta_"]["version"])
+    warnings = [RESEARCH_ONLY, origin_warning(weights)]
+    dataset_dir = config.get_parsed_content("dataset_dir")
+    run = _Run(
+        output_dir=folder,
+        dataset_dir=None if dataset_dir is None else Path(dataset_dir),
+        model={"version": model_version(weights, version), "sha256": sha256(weights), "random_seed": random_seed},
+        warnings=[warning for warning in warnings if warning],
+        pictures=bool(config.get_parsed_content("pictures")),
+        method=method,
+    )
+    describe_dataset(folder, dataset_dir=run.dataset_dir, version=run.model["version"], warnings=run.warnings)
+    shown = None if random_seed is None else _random_network(network, transform, cases, random_seed)
+    explainer = Explainer(network, transform, layer=layer, method=method, target=target, shown=shown)
+    rows: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    for case in tqdm(cases, desc="explaining", disable=None):
+        try:
+            rows += run.write(case, explainer(case))
+        except Exception as error:  # whatever goes wrong in one study is that study's failure; the others go on
+            cause = error.__cause__ if isinstance(error.__cause__, InputError) else error
+            reason = (
+                str(cause) if isinstance(cause, InputError) else f"case {case['case']}: {type(error).__name__}: {error}"
+            )
+            logger.error("%s", reason)
+            failures.append({"case": str(case["case"]), "reason": reason})
+    write_csv(folder / "maps.csv", rows, columns=COLUMNS)
+    write_csv(folder / "failures.csv", failures, columns=["case", "reason"])
+    if failures:
+        first = "\n".join(f"  {failure['reason']}" for failure in failures[:20])
+        raise SystemExit(f"{len(failures)} of {len(cases)} studies failed, see {folder / 'failures.csv'}:\n{first}")
+    return "\n".join([f"{len(rows)} maps of {len(cases)} studies: {folder / 'maps.csv'}", *run.warnings])
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Where and as what the maps are written."""
+
+    output_dir: Path
+    dataset_dir: Path | None
+    model: Mapping[str, Any]
+    warnings: Sequence[str]
+    pictures: bool
+    method: str
+
+    def write(self, case: Case, found: Explanation) -> list[dict[str, Any]]:
+        """Write a case's files. Returns its rows of maps.csv."""
+        rows = []
+        for name, mapped in found.maps.items():
+            path = map_path(str(case["case"]), name, method=self.method)
+            shape, affine = found.stored[name]
+            store_map(mapped, self.output_dir / path, shape=shape, affine=affine)
+            write_sidecar(self.output_dir / path, self._sidecar(case, name, found))
+            peak = ("", "", "") if mapped.peak_mm is None else tuple(round(value, 2) for value in mapped.peak_mm)
+            values = [case["case"], name, found.result["outcome"], found.result["score"]]
+            values += [found.result["branch_scores"][name], found.grids[name].layer, f"{mapped.largest:.6g}"]
+            rows.append(dict(zip(COLUMNS, [*values, *peak, *found.cells_mm[name], path.as_posix()], strict=True)))
+        if self.pictures:
+            page = {**found.result, "model_version": self.model["version"], "warnings": self._warnings()}
+            page["layers"] = {name: self._where(name, found) for name in found.maps}
+            explanation_picture(
+                found.maps, page, path=self.output_dir / figure_path(str(case["case"]), method=self.method)
+            )
+        return rows
+
+    def _warnings(self) -> list[str]:
+        seed = self.model["random_seed"]
+        drawn = [] if seed is None else [f"Control: maps of weights drawn anew (seed {seed}), not of the trained ones."]
+        return [*drawn, *self.warnings]
+
+    @staticmethod
+    def _where(name: str, found: Explanation) -> str:
+        cell = " x ".join(f"{edge:.0f}" for edge in found.cells_mm[name])
+        return f"layer {found.grids[name].layer}, cells of {cell} mm"
+
+    def _sidecar(self, case: Case, name: str, found: Explanation) -> dict[str, Any]:
+        grid, mapped, outcome = found.grids[name], found.maps[name], found.result["outcome"]
+        sign = "" if outcome == DECISIONS[1] else "-"
+        return {
+            "Description": f"{METHODS[self.method].__name__} of the {name} branch: where its features speak for '{outcome}'. "
+            "Divided by its maximum in the brain; 0 outside of the brain. It shows what moved the score, not why seizures go on.",
+            "Sources": sources(case, name, self.dataset_dir),
+            "Outcome": outcome,
+            "ExplainedScore": f"{sign}logit of the {name} branch, whose logit is towards '{DECISIONS[1]}'",
+            "Decision": found.result["decision"],
+            "Score": found.result["score"],
+            "BranchScore": found.result["branch_scores"][name],
+            "Threshold": found.result["threshold"],
+            "Empty": mapped.largest == 0,
+            "MaximumBeforeDivision": mapped.largest,
+            "PeakWorldMillimeters": None if mapped.peak_mm is None else [round(value, 2) for value in mapped.peak_mm],
+            "Layer": grid.layer,
+            "FeatureGrid": list(grid.shape),
+            "NetworkGrid": list(found.image_shape),
+            "ResolutionMillimeters": list(found.cells_mm[name]),
+            "Resolution": "edges of a feature's cell along right-left, back-front, foot-head; nothing smaller is resolved, and a "
+            "feature sees more than its cell",
+            "PlacedByReceptiveField": grid.traced,
+            "Interpolation": "trilinear between the cells' centres",
+            "Model": self.model["version"],
+            "ModelSHA256": self.model["sha256"],
+            "Weights": "trained" if self.model["random_seed"] is None else f"random, seed {self.model['random_seed']}",
+            "Warnings": self._warnings(),
+        }
+
+
+def _configure(root: Path, config_file: str | Path | None, overrides: Mapping[str, Any]) -> ConfigParser:
+    files = [root / "configs" / "inference.json"] + ([] if config_file is None else [Path(str(config_file))])
+    for path in [*files, root / "configs" / "metadata.json"]:
+        if not path.is_file():
+            raise InputError("no such file", expected="a bundle", remedy="Give --bundle_root.", file=path)
+    parser = ConfigParser()
+    parser.read_config([str(path) for path in files])
+    parser.read_meta(str(root / "configs" / "metadata.json"))
+    parser["bundle_root"] = str(root)
+    for name, value in overrides.items():
+        parser[name] = value
+    check_ids(parser)
+    check_size(parser.get_parsed_content("spatial_size"))
+    return parser
+
+
+def _random_network(network: ETSCNet, transform: Compose, cases: Sequence[Case], seed: int) -> ETSCNet:
+    images: list[Tensor] = []
+    for case in cases:
+        if len(images) == STUDIES_FOR_STATISTICS:
+            break
+        try:
+            images.append(prepare(transform, case)[2]["image"].as_tensor()[None])
+        except Exception as error:  # told when its turn comes
+            logger.debug("%s", error)
+    return randomised(network, images, seed=seed)
