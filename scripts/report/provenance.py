@@ -24,7 +24,10 @@ def provenance(inputs: Sequence[Path], runs: Sequence[Run], *, settings: Mapping
         runs: the models.
         settings: of this report: seed, resamples, ...
     """
-    files = [*inputs, *(m.file for run in runs for m in (run.model, run.validation) if m is not None)]
+    files = [
+        *inputs,
+        *(m.file for run in runs for m in (run.model, run.validation) if m is not None and m.file is not None),
+    ]
     return [
         Table(
             name="files",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,11 @@ _REMEDY = "Give the predictions.csv of an inference or an evaluation, as it was 
 
 @dataclass(frozen=True)
 class Model:
-    """One predictions.csv: what one model said of N children, sorted by subject.
+    """What one model said of N children, sorted by subject: one predictions.csv, or a baseline that the report made.
 
     Attributes:
         name: for tables and figures.
-        file, sha256: where it was read, and its content.
+        file, sha256: where it was read, and its content; None where the scores were made by the report itself.
         versions: of the weights, one or (folds of a cross-validation) several.
         subjects: (N,) participant_id.
         labels: (N,) 1 = controlled, 0 = uncontrolled, from participants.tsv.
@@ -36,12 +36,14 @@ class Model:
         branches: modality -> (N,) its own score.
         decisions: (N,) 1 = called controlled.
         thresholds: (N,) that the decisions were made at; one value but in a cross-validation.
+        calibrated: (N,) probability after temperature scaling; None where the weights came without a temperature.
+        unlike: (N,) 1 = unlike the training cohort, in intensities, geometry or features; None where nobody could tell.
         unlabelled: cases in the file whose subject has no outcome; they are not among the N.
     """
 
     name: str
-    file: Path
-    sha256: str
+    file: Path | None
+    sha256: str | None
     versions: tuple[str, ...]
     subjects: tuple[str, ...]
     labels: NDArray[np.int64]
@@ -49,23 +51,23 @@ class Model:
     branches: Mapping[str, NDArray[np.float64]]
     decisions: NDArray[np.int64]
     thresholds: NDArray[np.float64]
+    calibrated: NDArray[np.float64] | None = None
+    unlike: NDArray[np.int64] | None = None
     unlabelled: tuple[str, ...] = ()
 
     def of(self, subjects: Sequence[str]) -> Model:
         """The same model for these subjects alone, in their order; each must be there."""
         at = [self.subjects.index(subject) for subject in subjects]
-        return Model(
-            self.name,
-            self.file,
-            self.sha256,
-            self.versions,
-            tuple(subjects),
-            self.labels[at],
-            self.scores[at],
-            {name: values[at] for name, values in self.branches.items()},
-            self.decisions[at],
-            self.thresholds[at],
-            self.unlabelled,
+        return replace(
+            self,
+            subjects=tuple(subjects),
+            labels=self.labels[at],
+            scores=self.scores[at],
+            branches={name: values[at] for name, values in self.branches.items()},
+            decisions=self.decisions[at],
+            thresholds=self.thresholds[at],
+            calibrated=None if self.calibrated is None else self.calibrated[at],
+            unlike=None if self.unlike is None else self.unlike[at],
         )
 
 
@@ -156,6 +158,8 @@ def read_model(path: str | Path, outcomes: Mapping[str, int | None], *, name: st
         branches=branches,
         decisions=decisions,
         thresholds=thresholds,
+        calibrated=_optional(kept, "calibrated_probability", path),
+        unlike=None if (unlike := _optional(kept, "unlike_training", path)) is None else unlike.astype(np.int64),
         unlabelled=tuple(sorted(subject for subject in subjects if outcomes[subject] is None)),
     )
 
@@ -187,6 +191,11 @@ def _numbers(kept: Sequence[tuple[str, Mapping[str, str]]], column: str, path: P
             )
         values.append(value)
     return np.array(values)
+
+
+def _optional(kept: Sequence[tuple[str, Mapping[str, str]]], column: str, path: Path) -> NDArray[np.float64] | None:
+    """A column that not every file has, and that is empty where the weights came without what it needs."""
+    return _numbers(kept, column, path) if all(row.get(column) for _, row in kept) else None
 
 
 def _decision(subject: str, row: Mapping[str, str], path: Path) -> int:
