@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 from scripts.errors import InputError
 
@@ -186,7 +186,7 @@ def normal_quantile(level: float) -> float:
     """z of a two-sided interval: 1.96 for level 0.95."""
     if not 0 < level < 1:
         raise InputError(f"level is {level}", expected="a number between 0 and 1", remedy="Give 0.95, for instance.")
-    return float(stats.norm.ppf(0.5 + level / 2))
+    return float(special.ndtri(0.5 + level / 2))
 
 
 def _numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:

@@ -1,10 +1,11 @@
-"""Confidence bands of a ROC curve, from the exact distributions of ranks: no resampling, no assumption on the scores.
+"""Confidence bands of a ROC curve, without resampling.
 
-They are never of width 0, not even for perfect separation, and hold with ties and with few cases. Their price is width:
-both cover at `level` or more. How much more is in benchmarks/records/STATISTICS.md.
+They are never of width 0, not even for perfect separation, where the bootstrap's are. How well they cover is measured in
+benchmarks/records/STATISTICS.md.
 
-Sources: Hilgers RA, Methods Inf Med 1991;30:96 (pointwise, from exact bounds of both rates); Clopper CJ, Pearson ES,
-Biometrika 1934;26:404; Campbell G, Stat Med 1994;13:499 (simultaneous, from Kolmogorov's bounds of both distributions).
+Sources: Zou GY, Donner A, Stat Med 2008;27:1693 (pointwise: variance recovery, here from the intervals of both rates);
+Wilson EB, J Am Stat Assoc 1927;22:209; Campbell G, Stat Med 1994;13:499 (simultaneous: Kolmogorov's bounds of both
+distributions).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from scripts.decisions import wilson
 from scripts.errors import InputError
 from scripts.roc import normal_quantile, roc_curve
 
@@ -44,13 +46,15 @@ def roc_band(
 ) -> RocBand:
     """A confidence band of the ROC curve.
 
-    Pointwise (Hilgers): with F the false and T the true positive rate of a threshold, and Clopper and Pearson's bounds of
-    each at 1 - (1 - level) / 2, the sensitivity at a false positive rate f is no less than the largest lower bound of T
-    among the thresholds whose F is surely f or less, and no more than the smallest upper bound of T among those whose F is
-    surely more. Four tails of (1 - level) / 4.
+    Pointwise: two things are uncertain of the sensitivity T(f) at a false positive rate f, the sensitivity at a threshold
+    and the threshold whose false positive rate is f. Wilson's interval (l, u) of the empirical T(f) speaks of the first.
+    Of the second: thresholds whose Wilson interval of the false positive rate lies below f (above f) are surely left
+    (right) of it; their empirical sensitivities nearest to T(f) are l' and u'. The two are independent, and are joined by
+    variance recovery: T(f) - sqrt((T(f) - l)² + (T(f) - l')²) and T(f) + sqrt((u - T(f))² + (u' - T(f))²). This use of
+    Zou and Donner's method is not from a paper.
 
-    Simultaneous (Campbell): the empirical curve moved by Kolmogorov's exact bounds of the two samples, each at the root of
-    `level`, along both axes.
+    Simultaneous (Campbell 1994): the empirical curve moved by Kolmogorov's exact bounds of the two samples, each at the
+    root of `level`, along both axes. It holds for any distribution of the scores, and is wide.
 
     Args:
         labels: (N,), 0 or 1.
@@ -65,17 +69,21 @@ def roc_band(
     normal_quantile(level)  # refuses a level that is none
     if points < 2:
         raise InputError(f"points is {points}", expected="2 or more", remedy="Give 201, for instance.")
-    curve = roc_curve(labels, scores)
-    y = np.asarray(labels)
-    m, n = int((y == 1).sum()), int((y == 0).sum())
+    curve, positives = roc_curve(labels, scores), np.asarray(labels) == 1
+    m, n = int(positives.sum()), int((~positives).sum())
     false, true = np.array(curve.false_positive_rate), np.array(curve.true_positive_rate)
     grid = np.linspace(0, 1, points)
     if simultaneous:
         along, up = _kolmogorov(n, level), _kolmogorov(m, level)
-        false_bounds, true_bounds = (false - along, false + along), (true - up, true + up)
+        low, high = _envelope(grid, (false - along, false + along), (true - up, true + up))
     else:
-        false_bounds, true_bounds = _exact(false, n, level), _exact(true, m, level)
-    low, high = _envelope(grid, false_bounds, true_bounds)
+        at = np.searchsorted(np.round(false, 12), np.round(grid, 12), side="right") - 1
+        left, right = _envelope(grid, _wilson(false, n, level), (true, true))
+        by_positives = _wilson(true, m, level)
+        low = true[at] - np.hypot(true[at] - by_positives[0][at], true[at] - left)
+        high = true[at] + np.hypot(by_positives[1][at] - true[at], right - true[at])
+        low[-1] = high[-1] = 1.0
+    low, high = low.clip(0, 1), high.clip(0, 1)
     return RocBand(tuple(grid.tolist()), tuple(low.tolist()), tuple(high.tolist()), level, simultaneous)
 
 
@@ -85,12 +93,10 @@ def _kolmogorov(size: int, level: float) -> float:
     return float(stats.kstwo.ppf(math.sqrt(level), size))
 
 
-def _exact(rates: Floats, size: int, level: float) -> tuple[Floats, Floats]:
-    """Clopper and Pearson's bounds of rates = k / size, each tail (1 - level) / 4."""
-    tail, k = (1 - level) / 4, np.rint(rates * size)
-    low = np.where(k == 0, 0.0, stats.beta.ppf(tail, np.maximum(k, 1), size - k + 1))
-    high = np.where(k == size, 1.0, stats.beta.ppf(1 - tail, k + 1, np.maximum(size - k, 1)))
-    return low, high
+def _wilson(rates: Floats, size: int, level: float) -> tuple[Floats, Floats]:
+    """Wilson's bounds of rates = k / size: (points,) each."""
+    bounds = np.array([wilson(round(rate * size), size, level=level) for rate in rates.tolist()])
+    return bounds[:, 0], bounds[:, 1]
 
 
 def _envelope(
@@ -101,5 +107,5 @@ def _envelope(
     last = np.searchsorted(false_high, f, side="right")  # the last threshold whose F is surely f or less, + 1
     first = np.searchsorted(false_low, f, side="right")  # the first whose F is surely more
     low, high = np.r_[0.0, true_bounds[0]][last], np.r_[true_bounds[1], 1.0][first]
-    low[-1] = 1.0  # every curve ends there
-    return low.clip(0, 1), high.clip(0, 1)
+    low[-1] = high[-1] = 1.0  # every curve ends there
+    return low, high
