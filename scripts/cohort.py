@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from scripts.bids import SUFFIXES, Case, check_modalities, find_cases
 from scripts.datalist import read_cases, read_datalist, resolve_case, write_datalist, write_folds
@@ -18,6 +19,7 @@ __all__ = [
     "PARTS",
     "SUFFIXES",
     "Case",
+    "cases_of",
     "find_cases",
     "inference_cases",
     "k_fold",
@@ -27,6 +29,24 @@ __all__ = [
     "write_datalist",
     "write_folds",
 ]
+
+
+def cases_of(datalist: Mapping[str, Any], part: str) -> list[Case]:
+    """One part's cases of a datalist (`read_datalist`).
+
+    Raises:
+        InputError: there is no such part, or nobody is in it.
+    """
+    if part not in PARTS:
+        raise InputError(f"part is {part!r}", expected=f"one of {', '.join(PARTS)}", remedy="Correct --part.")
+    cases: list[Case] = datalist[part]
+    if not cases:
+        raise InputError(
+            f"nobody is in the {part} part of the datalist",
+            expected="cases to score",
+            remedy="Choose another --part, or make a split with other --fractions.",
+        )
+    return cases
 
 
 def inference_cases(

@@ -153,10 +153,11 @@ class EvaluationWriter:
     Args:
         predictions: holds the results.
         output_dir: where the files go.
+        part: of the split, as metrics.json calls it.
     """
 
-    def __init__(self, predictions: PredictionWriter, output_dir: str | Path) -> None:
-        self.predictions, self.output_dir = predictions, Path(output_dir)
+    def __init__(self, predictions: PredictionWriter, output_dir: str | Path, *, part: str = "testing") -> None:
+        self.predictions, self.output_dir, self.part = predictions, Path(output_dir), part
 
     def attach(self, engine: Engine) -> None:
         """Act at the end of the run."""
@@ -180,7 +181,7 @@ class EvaluationWriter:
             for name, values in scores.items()
         }
         content = {
-            "split": "testing",
+            "split": self.part,
             **metrics,
             "model_version": results[0]["model_version"],
             "warnings": results[0]["warnings"],
