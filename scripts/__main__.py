@@ -9,6 +9,7 @@ from scripts.commands import run
 VERBS = {
     "cohort": "scripts.cohort:make_datalists",
     "halve": "scripts.release:halve",
+    "models": "scripts.models:run_models",
     "phantom": "scripts.phantom.cohort:make_cohort",
     "phantom-picture": "scripts.phantom.picture:draw_pair",
     "reference": "scripts.release:add_reference",
