@@ -17,7 +17,7 @@ import pandas as pd
 from tableone import TableOne
 
 from scripts.errors import InputError
-from scripts.report.group_tests import NONE, GroupTest, cohens_h, compare_counts, compare_values, superiority
+from scripts.report.group_tests import NOT_TESTED, GroupTest, cohens_h, compare_counts, compare_values, superiority
 from scripts.report.participants import absent, present
 from scripts.report.variables import CLINICAL, LABEL, Variable
 
@@ -171,7 +171,7 @@ def _tester(variable: Variable, tests: dict[str, GroupTest]) -> Callable[..., fl
     compare = compare_values if variable.kind == "continuous" else _compare_lists
 
     def test(*groups: Any) -> float:
-        result = compare(*groups) if len(groups) == 2 else GroupTest(NONE, None, "a group has no value")
+        result = compare(*groups) if len(groups) == 2 else GroupTest(NOT_TESTED, None, "a group has no value")
         tests[variable.name] = result
         return math.nan if result.p is None else result.p
 
@@ -188,7 +188,7 @@ def _described(
     values = {name: group[variable.name] for name, group in groups.items()}
     missing = {name: int(column.isna().sum()) for name, column in values.items()}
     if one is None or test is None:
-        return Described(variable, missing, GroupTest(NONE, None, "no value is known"), {}, None, (), None)
+        return Described(variable, missing, GroupTest(NOT_TESTED, None, "no value is known"), {}, None, (), None)
     smd = float(one.smd_table.loc[variable.name].iloc[0])
     size = abs(smd) if math.isfinite(smd) else None
     if variable.kind == "continuous":

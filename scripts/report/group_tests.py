@@ -22,7 +22,7 @@ MANN_WHITNEY = "Mann-Whitney U"
 CHI_SQUARE = "Pearson chi-square"
 FISHER = "Fisher exact"
 SAMPLED_FISHER = "Fisher exact (100,000 sampled tables)"
-NONE = "not tested"
+NOT_TESTED = "not tested"
 _MOST = 2_000_000  # tables that are counted one by one
 _SAMPLES = 100_000
 
@@ -47,9 +47,9 @@ def compare_values(first: ArrayLike, second: ArrayLike) -> GroupTest:
     """
     a, b = _known(first), _known(second)
     if not a.size or not b.size:
-        return GroupTest(NONE, None, "a group has no value")
+        return GroupTest(NOT_TESTED, None, "a group has no value")
     if np.ptp(np.r_[a, b]) == 0:
-        return GroupTest(NONE, None, "all values are equal")
+        return GroupTest(NOT_TESTED, None, "all values are equal")
     return GroupTest(MANN_WHITNEY, float(stats.mannwhitneyu(a, b, method="auto").pvalue))
 
 
@@ -76,9 +76,9 @@ def compare_counts(counts: ArrayLike) -> GroupTest:
     table = _counts(counts)
     table = table[:, table.sum(axis=0) > 0]
     if (table.sum(axis=1) == 0).any():
-        return GroupTest(NONE, None, "a group has no value")
+        return GroupTest(NOT_TESTED, None, "a group has no value")
     if table.shape[1] < 2:
-        return GroupTest(NONE, None, "all values are equal")
+        return GroupTest(NOT_TESTED, None, "all values are equal")
     expected = stats.contingency.expected_freq(table)
     if expected.min() < 1 or (expected < 5).mean() > 0.2:
         return fisher(table)

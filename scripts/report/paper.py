@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scripts.report.cells import NONE, p_value, signed
 from scripts.report.document import Table
 from scripts.report.group_tests import CHI_SQUARE, chi_square, cohens_h, compare_counts, fisher, linear_model_p
-from scripts.report.table1 import p_text
 from scripts.report.variables import CLINICAL
 
 N = (39, 56)  # controlled, uncontrolled
@@ -114,8 +114,10 @@ def table1_against_paper() -> Table:
     titles = {variable.name: variable.title for variable in CLINICAL}
     rows = []
     for row in table1_differences():
-        cells = ["-" if p is None else p_text(p) if p < 0.001 else f"{p:.4f}" for p in (row.p, row.fisher, row.linear)]
-        difference = "-" if row.difference is None else f"{row.difference:+.4f}"
+        cells = [
+            NONE if p is None else p_value(p) if p < 0.001 else f"{p:.4f}" for p in (row.p, row.fisher, row.linear)
+        ]
+        difference = signed(row.difference, 4)
         rows.append((titles[row.name], row.printed, cells[0], difference, *cells[1:], "; ".join(row.remarks)))
     fits = [row for row in table1_differences() if row.linear is not None and _cuts(row.linear, row.printed)]
     tested = [row for row in table1_differences() if row.linear is not None]

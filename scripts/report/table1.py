@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from scripts.files import write_atomically
+from scripts.report.cells import NONE, p_value, signed
 from scripts.report.describe import CohortDescription, Described, Share, Summary, describe_cohort
 from scripts.report.document import Table
-from scripts.report.group_tests import NONE
+from scripts.report.group_tests import NOT_TESTED
 from scripts.report.participants import read_participants
 from scripts.report.variables import CLINICAL, Variable, own_variables
 
@@ -58,11 +59,6 @@ def table1(participants: pd.DataFrame, *, variables: Sequence[Variable] = CLINIC
     return _table(describe_cohort(participants, variables), smd=smd)
 
 
-def p_text(p: float | None) -> str:
-    """p to three decimals, as the paper prints it; a dash where there is no test."""
-    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def _table(description: CohortDescription, *, smd: bool) -> Table:
     heads = [f"{name} (N = {n})" for name, n in description.n.items()]
     columns = ["", *heads, "p", "test", "effect", *(["SMD"] if smd else []), "not known"]
@@ -70,12 +66,14 @@ def _table(description: CohortDescription, *, smd: bool) -> Table:
     for described in description.described:
         lines = _lines(described)
         test = described.test
-        named = test.name if test.name != NONE else f"{NONE}: {test.reason}"
+        named = test.name if test.name != NOT_TESTED else f"{NOT_TESTED}: {test.reason}"
         missing = " + ".join(str(described.missing[name]) for name in description.n)
-        difference = "-" if described.smd is None else f"{described.smd:.2f}"
+        difference = NONE if described.smd is None else f"{described.smd:.2f}"
         for number, (title, cells, effect) in enumerate(lines):
             first = number == 0
-            start, middle, end = ((p_text(test.p), named), [difference], [missing]) if first else (("", ""), [""], [""])
+            start, middle, end = (
+                ((p_value(test.p), named), [difference], [missing]) if first else (("", ""), [""], [""])
+            )
             rows.append((title, *cells, *start, effect, *(middle if smd else []), *end))
     return Table(
         "table1", "Table 1. Clinical variables by outcome", tuple(columns), tuple(rows), _notes(description, smd)
@@ -87,14 +85,14 @@ def _lines(described: Described) -> list[tuple[str, tuple[str, ...], str]]:
     title = described.variable.title
     if described.summaries:
         unit = f", {described.variable.unit}" if described.variable.unit else ""
-        effect = "-" if described.superiority is None else f"AUC {described.superiority:.3f}"
+        effect = NONE if described.superiority is None else f"AUC {described.superiority:.3f}"
         groups = described.summaries.values()
         return [
             (f"{title}{unit}: mean (range), SD", tuple(_mean(summary) for summary in groups), effect),
             ("- median [quartiles]", tuple(_median(summary) for summary in groups), ""),
         ]
     if not described.shares:
-        return [(title, ("-",) * len(described.missing), "-")]
+        return [(title, (NONE,) * len(described.missing), NONE)]
     if described.variable.kind == "binary":
         (share,) = described.shares
         return [(f"{title}, n (%)", _cells(share), _h(share))]
@@ -107,23 +105,23 @@ def _cells(share: Share) -> tuple[str, ...]:
 
 
 def _count(count: int, known: int) -> str:
-    return f"{count}/{known} ({100 * count / known:.1f} %)" if known else "-"
+    return f"{count}/{known} ({100 * count / known:.1f} %)" if known else NONE
 
 
 def _h(share: Share) -> str:
-    return "-" if share.cohens_h is None else f"h {share.cohens_h:+.3f}"
+    return NONE if share.cohens_h is None else f"h {signed(share.cohens_h)}"
 
 
 def _mean(summary: Summary) -> str:
     if summary.mean is None or summary.low is None or summary.high is None:
-        return "-"
-    spread = "-" if summary.sd is None else f"{summary.sd:.2f}"
+        return NONE
+    spread = NONE if summary.sd is None else f"{summary.sd:.2f}"
     return f"{summary.mean:.2f} ({_short(summary.low)} to {_short(summary.high)}), {spread}"
 
 
 def _median(summary: Summary) -> str:
     if summary.median is None or summary.q1 is None or summary.q3 is None:
-        return "-"
+        return NONE
     return f"{summary.median:.1f} [{summary.q1:.1f} to {summary.q3:.1f}]"
 
 

@@ -14,7 +14,7 @@ from scripts.report.group_tests import (
     CHI_SQUARE,
     FISHER,
     MANN_WHITNEY,
-    NONE,
+    NOT_TESTED,
     SAMPLED_FISHER,
     chi_square,
     cohens_h,
@@ -127,7 +127,7 @@ def test_fisher_of_too_many_tables_is_sampled_and_says_so() -> None:
     ],
 )
 def test_what_cannot_be_tested_has_no_p_and_a_reason(test: object, reason: str) -> None:
-    assert (test.name, test.p, test.reason) == (NONE, None, reason)
+    assert (test.name, test.p, test.reason) == (NOT_TESTED, None, reason)
 
 
 @pytest.mark.parametrize("counts", [[[1, 2]], [[1, -2], [3, 4]], [[1.5, 2], [3, 4]], [[], []]])
