@@ -54,6 +54,11 @@ class Anatomy:
     reference_months: float
 
     @cached_property
+    def brain_ml(self) -> float:
+        """Volume of the brain mask."""
+        return float(self.brain.sum()) * self.voxel_mm**3 / 1000
+
+    @cached_property
     def centre(self) -> Float64:
         """Voxel coordinates of the brain's centre, the origin of the head's coordinates."""
         low, high = _bounds(self.brain)

@@ -31,7 +31,8 @@ from scripts.phantom.pose import draw_pose
 from scripts.phantom.protocol import PROTOCOLS
 
 STREAM = 95
-VERSION = 3  # of the generator: raised whenever the same seed gives other images
+LARGEST_ML = 2150.0  # of a brain: the ICBM152 head is a large one, and what exceeds 2200 ml is refused as no brain
+VERSION = 4  # of the generator: raised whenever the same seed gives other images
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ def make_subject(output_dir: Path, plan: Plan, index: int) -> str:
     with threadpool_limits(1):  # the workers share the cores, and sums keep their order
         anatomy = load_anatomy(plan.anatomy, plan.voxel_mm)
         streams = [np.random.default_rng(seed) for seed in person.seeds]
-        pose = draw_pose(streams[0], person.clinical.age_mri_months, anatomy.reference_months)
+        largest = LARGEST_ML / anatomy.brain_ml
+        pose = draw_pose(streams[0], person.clinical.age_mri_months, anatomy.reference_months, largest=largest)
         lesions = draw_lesions(streams[1], person.latents, anatomy, pose.scale)
         subject = Subject(anatomy, pose, lesions, person.clinical.age_mri_months)
         for stream, protocol in zip(streams[2:], PROTOCOLS, strict=True):

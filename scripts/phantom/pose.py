@@ -47,10 +47,19 @@ class Pose:
         return np.asarray(flat + np.stack(moved)).reshape(points.shape)
 
 
-def draw_pose(rng: np.random.Generator, months: float, reference_months: float) -> Pose:
-    """A head's size by age, its small rotation, its shape: all independent of outcome, sex and lesions."""
+def draw_pose(rng: np.random.Generator, months: float, reference_months: float, *, largest: float = np.inf) -> Pose:
+    """A head's size by age, its small rotation, its shape: all independent of outcome, sex and lesions.
+
+    Args:
+        rng: the subject's stream.
+        months: age at MRI.
+        reference_months: age at which the anatomy has its size as stored.
+        largest: volume that the brain may have, relative to the anatomy as stored; a larger one is shrunk to it.
+    """
     scale = linear_size(months) / linear_size(reference_months) * (1 + 0.025 * rng.standard_normal())
     stretch = scale * (1 + 0.025 * rng.standard_normal(3))
+    shrink = min(1.0, (largest / float(np.prod(stretch))) ** (1 / 3))
+    scale, stretch = scale * shrink, stretch * shrink
     stretch[0] *= rng.choice([-1, 1])
     angles = np.radians(np.array([4.0, 2.5, 3.0]) * rng.standard_normal(3))
     turn = rotation(angles)

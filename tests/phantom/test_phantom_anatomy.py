@@ -89,3 +89,13 @@ def test_the_pose_is_a_small_invertible_change_and_the_head_grows() -> None:
     assert sizes == sorted(sizes)
     assert sizes[0] ** 3 == pytest.approx(0.62, abs=0.02)
     assert sizes[-1] == pytest.approx(1, abs=0.001)
+
+
+def test_a_brain_that_would_be_larger_than_any_is_shrunk_and_no_other_is_changed() -> None:
+    free, held = (draw_pose(np.random.default_rng(3), 240, 240, largest=largest) for largest in (np.inf, 0.9))
+    volumes = [1 / abs(float(np.linalg.det(pose.matrix))) for pose in (free, held)]
+
+    assert volumes[0] > 0.9 and volumes[1] == pytest.approx(0.9)
+    assert held.scale == pytest.approx(free.scale * (0.9 / volumes[0]) ** (1 / 3))
+    same = draw_pose(np.random.default_rng(3), 240, 240, largest=1.5)
+    np.testing.assert_array_equal(same.matrix, free.matrix)
