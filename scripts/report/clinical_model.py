@@ -131,8 +131,9 @@ def fit(design: Design, *, seed: int = 0) -> Fitted:
     inner = np.empty((len(PENALTIES), design.labels.size))
     for number in range(folds):
         held_out = fold == number
-        learned = _preparation().fit(design.values[~held_out])
-        known, unknown = learned.transform(design.values[~held_out]), learned.transform(design.values[held_out])
+        preparation = _preparation()
+        known = preparation.fit_transform(design.values[~held_out])
+        unknown = preparation.transform(design.values[held_out])
         for row, penalty in enumerate(PENALTIES):
             inner[row, held_out] = (
                 _regression(penalty).fit(known, design.labels[~held_out]).predict_proba(unknown)[:, 1]
