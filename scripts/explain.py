@@ -24,7 +24,7 @@ from scripts.bids import Case
 from scripts.checkpoint import model_version, origin_warning
 from scripts.config import check_ids, check_size
 from scripts.errors import InputError
-from scripts.explainer import Explainer, Explanation, prepare
+from scripts.explainer import Choice, Explainer, Explanation, prepare
 from scripts.files import sha256, write_csv
 from scripts.gradcam import METHODS, randomised
 from scripts.handlers import DECISIONS, RESEARCH_ONLY
@@ -97,9 +97,15 @@ def explain(
         pictures=bool(config.get_parsed_content("pictures")),
         method=method,
     )
-    describe_dataset(folder, dataset_dir=run.dataset_dir, version=run.model["version"], warnings=run.warnings)
     shown = None if random_seed is None else _random_network(network, transform, cases, random_seed)
-    explainer = Explainer(network, transform, layer=layer, method=method, target=target, shown=shown)
+    explainer = Explainer(
+        network,
+        transform,
+        spatial_size=config.get_parsed_content("spatial_size"),
+        choice=Choice(layer, method, target),
+        shown=shown,
+    )
+    describe_dataset(folder, dataset_dir=run.dataset_dir, version=run.model["version"], warnings=run.warnings)
     rows: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     for case in tqdm(cases, desc="explaining", disable=None):

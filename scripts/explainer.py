@@ -7,7 +7,7 @@ from there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +45,33 @@ class Explanation:
     cells_mm: Mapping[str, tuple[float, ...]]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What is shown.
+
+    Attributes:
+        layer: of the branches; None: as of `gradcam.choose_layer`.
+        method: of `gradcam.METHODS`.
+        target: the outcome that the maps speak for, or "decided": what the fused score decides.
+    """
+
+    layer: str | None = None
+    method: str = "gradcam"
+    target: str = "decided"
+
+
 class Explainer:
     """Case -> Explanation.
 
     Args:
         network: trained, in evaluation mode.
         transform: the bundle's preprocessing.
-        layer, method, target: as of `explain`.
+        spatial_size: (x, y, z) of the images that it prepares.
+        choice: layer, method and target.
         shown: the network whose maps are made, where it is not the trained one.
+
+    Raises:
+        InputError: a layer or a method that there is not.
     """
 
     def __init__(
@@ -60,15 +79,18 @@ class Explainer:
         network: ETSCNet,
         transform: Compose,
         *,
-        layer: str | None = None,
-        method: str = "gradcam",
-        target: str = "decided",
+        spatial_size: Sequence[int],
+        choice: Choice,
         shown: ETSCNet | None = None,
     ) -> None:
-        self.network, self.transform, self.layer, self.method, self.target = network, transform, layer, method, target
-        self.shown = shown or network
+        self.network, self.transform, self.target, self.shown = network, transform, choice.target, shown or network
+        empty = torch.zeros(1, 1, *spatial_size, device=next(network.parameters()).device)
         self._grids: dict[str, FeatureGrid] = {}
         self._maps: dict[str, ClassMap] = {}
+        for name, branch in self.shown.branches.items():
+            layer = choice.layer or choose_layer(branch, empty)
+            self._grids[name] = feature_grid(branch, layer, empty)
+            self._maps[name] = ClassMap(branch, layer, method=choice.method)
 
     def __call__(self, case: Case) -> Explanation:
         """Raises InputError: the case is at fault, or the network gives no finite score."""
@@ -76,14 +98,9 @@ class Explainer:
         image = data["image"].as_tensor()[None].to(next(self.network.parameters()).device)  # (1, M, x, y, z)
         result = self._result(str(case["case"]), image)
         maps, cells = {}, {}
-        for channel, (name, branch) in enumerate(self.shown.branches.items()):
-            single = image[:, channel : channel + 1]
-            if name not in self._maps:
-                chosen = self.layer or choose_layer(branch, single)
-                self._grids[name] = feature_grid(branch, chosen, single)
-                self._maps[name] = ClassMap(branch, chosen, method=self.method)
+        for channel, (name, make) in enumerate(self._maps.items()):
             placed = self._grids[name].affine(_affine(data[name]))
-            coarse = self._maps[name](single, DECISIONS.index(result["outcome"]))
+            coarse = make(image[:, channel : channel + 1], DECISIONS.index(result["outcome"]))
             if not np.isfinite(coarse).all():
                 raise InputError(
                     f"the map of {name} is not finite",

@@ -128,7 +128,8 @@ class ClassMap:
         for parameter in inside:
             parameter.requires_grad_()
         # The identity in the place of MONAI's normaliser, which turns large and small round.
-        self._cam = METHODS[method](_Outcomes(branch), f"branch.{layer}", postprocessing=lambda x: x)
+        # In evaluation mode: MONAI puts the network back, after each map, into the mode that it finds its outermost module in.
+        self._cam = METHODS[method](_Outcomes(branch).eval(), f"branch.{layer}", postprocessing=lambda x: x)
 
     def __call__(self, image: Tensor, label: int) -> NDArray[np.float32]:
         """The map towards the outcome.

@@ -66,10 +66,14 @@ def test_evidence_for_and_against_is_weighed_place_by_place() -> None:
 
 
 def test_the_network_still_gives_the_same_logits() -> None:
-    branch, image = Cells((1.0, -3.0)).eval(), spot((4, 4, 4))
-    before = branch(image)
-    ClassMap(branch, "features")(image, 0)
-    assert torch.equal(branch(image), before)
+    torch.manual_seed(0)
+    network = randomised(ETSCNet(["flair"]), [torch.rand(1, 1, *SIZE) for _ in range(2)], seed=0)
+    branch, image = network.branches["flair"], torch.rand(1, 1, *SIZE)
+    with torch.no_grad():
+        before = branch(image)
+        ClassMap(branch, "_blocks.1")(image, 0)
+        assert not any(module.training for module in branch.modules())
+        assert torch.equal(branch(image), before)
 
 
 @pytest.mark.parametrize(
