@@ -18,18 +18,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 from statsmodels.discrete.discrete_model import Logit
 
+from scripts.calibration import RESOLUTION, calibration
 from scripts.report.group_tests import fisher
-from scripts.roc import Interval, auc, delong_variance, normal_quantile
+from scripts.roc import Interval, auc, delong_variance
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Groups = Mapping[str, NDArray[np.bool_]]
 
 FEWEST = 5  # children a class in a level for a slope: of samples of 3 and 5 a quarter is separated and has none
-_EDGE = 1e-6  # predictions are written with six digits: a score of 0 or 1 has no logit
 NAMES = {1: "controlled", 0: "uncontrolled"}
 
 
@@ -136,7 +136,7 @@ def slope_interaction(labels: Labels, scores: Floats, groups: Groups) -> Interac
     if len(tested) < 2:
         return Interaction(method, None, None, None, tested, left_out)
     inside = np.logical_or.reduce([groups[level] for level in tested])
-    y, x = labels[inside], logit(scores[inside])
+    y, x = labels[inside], special.logit(scores[inside].clip(RESOLUTION, 1 - RESOLUTION))
     intercepts = np.stack([groups[level][inside] for level in tested], axis=1).astype(np.float64)  # (n, levels)
     common, own = _fit(y, np.c_[intercepts, x]), _fit(y, np.c_[intercepts, intercepts * x[:, None]])
     if common is None or own is None:
@@ -147,18 +147,14 @@ def slope_interaction(labels: Labels, scores: Floats, groups: Groups) -> Interac
 
 
 def calibration_slope(labels: Labels, scores: Floats, *, level: float = 0.95) -> tuple[float, Interval] | str:
-    """Slope of the outcome on the logit of the score, with Wald's interval: 1 is right, below 1 scores are too extreme.
-
-    Where there is none, the reason, as of `no_slope`.
-    """
+    """`scripts.calibration`'s slope and interval of a group's children, or the reason why there is none, as of `no_slope`."""
     reason = no_slope(labels, scores)
     if reason is not None:
         return reason
-    fit = _fit(labels, np.c_[np.ones(labels.size), logit(scores)])
-    if fit is None:
-        return "the regression does not converge"
-    slope, half = float(fit.params[1]), normal_quantile(level) * float(fit.bse[1])
-    return slope, (slope - half, slope + half)
+    found = calibration(labels, scores, level=level)
+    if found.slope is None or found.slope_interval is None:
+        return str(found.reason)
+    return found.slope, found.slope_interval
 
 
 def no_slope(labels: Labels, scores: Floats) -> str | None:
@@ -176,13 +172,6 @@ def no_slope(labels: Labels, scores: Floats) -> str | None:
     if positive.min() >= negative.max() or positive.max() <= negative.min():
         return "the classes are separated"
     return None
-
-
-def logit(scores: Floats) -> Floats:
-    """Log odds; scores of 0 and 1 are taken as 0.000001 and 0.999999, the digits that predictions are written with."""
-    inside = np.clip(scores, _EDGE, 1 - _EDGE)
-    odds: Floats = np.log(inside / (1 - inside))
-    return odds
 
 
 def _fit(labels: Labels, design: Floats) -> Any:

@@ -38,6 +38,7 @@ class Model:
         thresholds: (N,) that the decisions were made at; one value but in a cross-validation.
         calibrated: (N,) probability after temperature scaling; None where the weights came without a temperature.
         unlike: (N,) 1 = unlike the training cohort, in intensities, geometry or features; None where nobody could tell.
+        folds: (N,) fold of a cross-validation whose networks did not see the child; None for a single split.
         unlabelled: cases in the file whose subject has no outcome; they are not among the N.
     """
 
@@ -53,6 +54,7 @@ class Model:
     thresholds: NDArray[np.float64]
     calibrated: NDArray[np.float64] | None = None
     unlike: NDArray[np.int64] | None = None
+    folds: NDArray[np.int64] | None = None
     unlabelled: tuple[str, ...] = ()
 
     def of(self, subjects: Sequence[str]) -> Model:
@@ -68,6 +70,7 @@ class Model:
             thresholds=self.thresholds[at],
             calibrated=None if self.calibrated is None else self.calibrated[at],
             unlike=None if self.unlike is None else self.unlike[at],
+            folds=None if self.folds is None else self.folds[at],
         )
 
 
@@ -75,7 +78,7 @@ def read_model(path: str | Path, outcomes: Mapping[str, int | None], *, name: st
     """Read a predictions.csv and check it against the outcomes.
 
     Args:
-        path: columns case, score, decision, threshold, model_version; score_<modality> and label where they are there.
+        path: columns case, score, decision, threshold, model_version; score_<modality>, label and fold where they are there.
         outcomes: participant_id -> label of participants.tsv (`scripts.bids.read_outcomes`), None where not known.
         name: of the model, in tables and figures.
 
@@ -160,6 +163,7 @@ def read_model(path: str | Path, outcomes: Mapping[str, int | None], *, name: st
         thresholds=thresholds,
         calibrated=_optional(kept, "calibrated_probability", path),
         unlike=None if (unlike := _optional(kept, "unlike_training", path)) is None else unlike.astype(np.int64),
+        folds=_folds(kept, path) if "fold" in columns else None,
         unlabelled=tuple(sorted(subject for subject in subjects if outcomes[subject] is None)),
     )
 
@@ -196,6 +200,15 @@ def _numbers(kept: Sequence[tuple[str, Mapping[str, str]]], column: str, path: P
 def _optional(kept: Sequence[tuple[str, Mapping[str, str]]], column: str, path: Path) -> NDArray[np.float64] | None:
     """A column that not every file has, and that is empty where the weights came without what it needs."""
     return _numbers(kept, column, path) if all(row.get(column) for _, row in kept) else None
+
+
+def _folds(kept: Sequence[tuple[str, Mapping[str, str]]], path: Path) -> NDArray[np.int64]:
+    for subject, row in kept:
+        if not (row["fold"].isascii() and row["fold"].isdigit()):
+            raise InputError(
+                f"fold is {row['fold']!r}", expected="a whole number", remedy=_REMEDY, case=subject, file=path
+            )
+    return np.array([int(row["fold"]) for _, row in kept], dtype=np.int64)
 
 
 def _decision(subject: str, row: Mapping[str, str], path: Path) -> int:

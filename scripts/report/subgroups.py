@@ -28,7 +28,7 @@ from scripts.report.interaction import (
 from scripts.report.study import Model
 from scripts.report.variables import CLINICAL, Variable
 from scripts.roc import Interval, auc, auc_interval
-from scripts.stats import classification_metrics, wilson
+from scripts.stats import decision_metrics, wilson
 
 # Months. To about two years myelination changes the contrast of FLAIR and T2w, and infantile spasms begin; school age from six.
 AGE_BANDS = (("< 2 years", 0.0, 24.0), ("2 to < 6 years", 24.0, 72.0), (">= 6 years", 72.0, math.inf))
@@ -250,8 +250,7 @@ def _subgroup(model: Model, variable: str, name: str, mask: NDArray[np.bool_], l
         there = Estimate(right / size, wilson(right, size, level=level)) if size else Estimate(None, None, missing)
         estimates[metric] = there
     if reason is None:
-        # The decisions as scores: one threshold need not have made them all.
-        decided = classification_metrics(y, d.astype(np.float64), threshold=0.5, level=level)
+        decided = decision_metrics(y, d, level=level)
         slope = calibration_slope(y, s, level=level)
         estimates |= {
             "auc": Estimate(auc(y, s), auc_interval(y, s, level=level)),

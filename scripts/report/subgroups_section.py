@@ -72,7 +72,7 @@ def subgroup_table(analysis: SubgroupAnalysis, *, name: str = "subgroups") -> Ta
         rows += [_row(f"  {group.level}{FEW_MARK if group.few else ''}", group) for group in analysis.of(variable)]
     notes = [
         f"Intervals at {100 * analysis.level:g} %: AUC DeLong on the logit scale, proportions Wilson, balanced accuracy from "
-        "these (Zou and Donner), slope Wald. Decisions are those that the model made.",
+        "these (Zou and Donner), slope profile likelihood. Decisions are those that the model made.",
         "p of interaction, two-sided: AUC Cochran's Q of the logits with DeLong's variances, sensitivity and specificity "
         "Fisher's exact test, slope a likelihood ratio; Holm over all tests of this table.",
     ]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import logit
 
 from scripts.report.interaction import (
     auc_interaction,
     calibration_slope,
-    logit,
     no_slope,
     rate_interaction,
     slope_interaction,
@@ -185,7 +185,7 @@ def test_results_do_not_depend_on_the_order_of_the_children() -> None:
 @pytest.mark.parametrize("sizes", [[(15, 25), (20, 20)], [(10, 15), (15, 20), (14, 21)]])
 def test_tests_reject_about_as_often_as_they_say_where_nothing_differs(sizes: list[tuple[int, int]]) -> None:
     found = {"auc": 0, "sensitivity": 0, "slope": 0}
-    for seed in range(250):
+    for seed in range(150):
         y, s, groups = cohort(sizes, seed=seed)
         p = {
             "auc": auc_interaction(y, s, groups).p,
@@ -194,8 +194,8 @@ def test_tests_reject_about_as_often_as_they_say_where_nothing_differs(sizes: li
         }
         for name, value in p.items():
             found[name] += value is not None and value < 0.05
-    # 5 % of 250 are 12.5 with a standard deviation of 3.4. Fisher's test is conservative in groups of this size.
-    assert 2 <= found["auc"] <= 26 and 2 <= found["slope"] <= 30 and found["sensitivity"] <= 22
+    # 5 % of 150 are 7.5 with a standard deviation of 2.7. Fisher's test is conservative in groups of this size.
+    assert 1 <= found["auc"] <= 18 and 1 <= found["slope"] <= 20 and found["sensitivity"] <= 15
 
 
 def test_tests_find_a_difference_that_is_there() -> None:
