@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,15 +24,13 @@ from tqdm import tqdm
 
 from scripts.bids import check_modalities
 from scripts.child import ended_by_signals
-from scripts.datalist import write_datalist, write_folds
 from scripts.errors import InputError
-from scripts.files import sha256, write_atomically
+from scripts.model_plan import PlannedModel, plan_models, plan_runs
 from scripts.model_run import ModelRun, Place, Settings
 from scripts.pooled import pool_folds
+from scripts.split import check_fractions
 
 ROOT = Path(__file__).resolve().parents[1]
-EFFICIENTNET = "efficientnet3d-b0"
-OWN_NAMES = (EFFICIENTNET, "efficientnet", "efficientnet3d_b0")  # what train.json has without an overlay
 
 
 def run_models(
@@ -64,6 +63,7 @@ def run_models(
         folds: of a cross-validation; 0: the single split of `fractions`.
         fractions: training, validation, testing; with folds the second alone counts, the share of the validation part.
         checkpoints: weights that are there already, evaluated on the same parts: FILE, or FILE@OVERLAY for another backbone.
+            Whether they were trained on some of these children is not known here.
         device: e.g. "cuda:0"; empty: CUDA where there is one.
         num_workers: processes that load batches.
 
@@ -72,7 +72,7 @@ def run_models(
 
     Raises:
         InputError: an option, the cohort or a folder's earlier run does not fit. Nothing was started.
-        SystemExit: some models failed; the others are finished.
+        SystemExit: some models failed (1), the others are finished; or the command was stopped (130).
     """
     settings = Settings(
         _size(spatial_size),
@@ -83,21 +83,26 @@ def run_models(
         float(learning_rate_decay),
         str(brain_extraction),
     )
-    output = Path(str(output_dir))
-    place = Place(_bundle(), Path(str(dataset_dir)).resolve(), (output / "cache").resolve(), str(device), num_workers)
-    models = _models(check_modalities(_many(modalities)), _many(backbones), _many(checkpoints), place.bundle_root)
-    count = _whole("folds", folds, least=0)
+    output, cohort, count = Path(str(output_dir)), Path(str(dataset_dir)), _whole("folds", folds, least=0)
+    place = Place(_bundle(), cohort.resolve(), (output / "cache").resolve(), str(device), num_workers)
+    models = plan_models(
+        check_modalities(_many(modalities)), _many(backbones), _many(checkpoints), bundle_root=place.bundle_root
+    )
+    shares = check_fractions(_many(fractions))
     output.mkdir(parents=True, exist_ok=True)
     with _locked(output), ended_by_signals():
-        runs = _runs(models, output.resolve(), place.dataset_dir, folds=count, seed=settings.seed, fractions=fractions)
+        runs = plan_runs(models, output.resolve(), place.dataset_dir, folds=count, seed=settings.seed, fractions=shares)
         for run in runs:
             run.claim(settings, place)
-        failed = _run_all(runs, settings, place)
-        names = [name for name in dict.fromkeys(run.name for run in runs) if not any(name == n for n, _ in failed)]
-        if count:
-            for name in names:
-                pool_folds([run for run in runs if run.name == name], output / name / "predictions.csv")
-    said = _summary(names, output, folded=bool(count), dataset_dir=str(dataset_dir))
+        try:
+            failed = _run_all(runs, settings, place)
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on from here")
+            raise SystemExit(130) from None
+        finished = [model for model in models if all(name != model.name for name, _ in failed)]
+        for model in finished if count else ():
+            pool_folds([run for run in runs if run.name == model.name], output / model.name / "predictions.csv")
+    said = _summary(finished, output, folded=bool(count), cohort=cohort)
     if failed:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in failed)
         raise SystemExit(
@@ -111,151 +116,49 @@ def _run_all(runs: Sequence[ModelRun], settings: Settings, place: Place) -> list
     failed = []
     trained = [run for run in runs if run.checkpoint is None]
     with tqdm(total=len(trained) * settings.epochs, desc="models", unit="epoch", disable=None) as bar:
-        for number, run in enumerate(runs):
+        for number, run in enumerate(runs, start=1):
             said = f"{run.name} fold {run.fold}" if run.fold else run.name
-            before = sum(one.epochs_done() for one in trained if one is not run)
-
-            def show(
-                step: str, run: ModelRun = run, said: str = said, number: int = number, before: int = before
-            ) -> None:
-                bar.n = before + run.epochs_done()
-                bar.set_postfix_str(f"{number + 1}/{len(runs)} {said}: {step}")
-
-            show("look")
-            reason = run.run(settings, place, meanwhile=show)
-            show("failed" if reason else "finished")
+            progress = _Progress(bar, trained, run, f"{number}/{len(runs)} {said}")
+            reason = run.run(settings, place, meanwhile=progress.show)
+            progress.show("failed" if reason else "finished")
             if reason:
                 failed.append((run.name, f"fold {run.fold}: {reason}" if run.fold else reason))
                 tqdm.write(f"{said}: {reason}")
     return failed
 
 
-def _models(
-    modalities: Sequence[str], backbones: Sequence[str], checkpoints: Sequence[str], bundle_root: Path
-) -> list[dict[str, Any]]:
-    """Name, inputs, overlay and (for those that are there already) weights of every model; the fused ones come last."""
-    together = "both" if len(modalities) == 2 else "all"
-    inputs = [(name, (name,)) for name in modalities]
-    if len(modalities) > 1:
-        inputs.append((together, tuple(modalities)))
-    models: list[dict[str, Any]] = []
-    overlays = [(EFFICIENTNET if name in OWN_NAMES else name, _overlay(name, bundle_root)) for name in backbones]
-    for prefix, names in inputs:
-        models += [
-            {"name": f"{prefix}-{title}", "modalities": names, "backbone": overlay} for title, overlay in overlays
-        ]
-    for given in checkpoints:
-        file, _, backbone = given.partition("@")
-        models.append(_checkpoint(Path(file), _overlay(backbone or EFFICIENTNET, bundle_root)))
-    names_ = [model["name"] for model in models]
-    twice = sorted({name for name in names_ if names_.count(name) > 1})
-    if twice or not models:
-        raise InputError(
-            f"{', '.join(twice)} given twice" if twice else "no model",
-            expected="different backbones and checkpoints",
-            remedy="Correct --backbones or --checkpoints.",
-        )
-    return models
+class _Progress:
+    """The bar of all runs, moved by one of them.
+
+    Args:
+        bar: counts epochs.
+        trained: all runs that train.
+        run: the one that is at work.
+        said: of it.
+    """
+
+    def __init__(self, bar: Any, trained: Sequence[ModelRun], run: ModelRun, said: str) -> None:
+        self.bar, self.run, self.said = bar, run, said
+        self.others = sum(one.epochs_done() for one in trained if one is not run)
+        self.show("begins")
+
+    def show(self, step: str) -> None:
+        """What the run does now."""
+        self.bar.n = self.others + self.run.epochs_done()
+        self.bar.set_postfix_str(f"{self.said}: {step}")
 
 
-def _checkpoint(file: Path, overlay: str) -> dict[str, Any]:
-    said = file.with_suffix(".json")
-    try:
-        origin = json.loads(said.read_text())
-        if origin["sha256"] != sha256(file):
-            raise KeyError("sha256")
-        modalities = tuple(origin["modalities"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"weights or their origin cannot be read ({type(error).__name__}: {error})",
-            expected=f"{said.name} beside them that speaks of these very weights",
-            remedy="Give the model.pt and model.json of one training to --checkpoints.",
-            file=file,
-        ) from error
-    name = f"weights-{origin['sha256'][:8]}"
-    return {"name": name, "modalities": modalities, "backbone": overlay, "checkpoint": file.resolve()}
-
-
-def _overlay(name: str, bundle_root: Path) -> str:
-    """The overlay's name; empty for train.json's own backbone."""
-    if name in OWN_NAMES:
-        return ""
-    configs = sorted((bundle_root / "configs").glob("*.json"))
-    known = [file.stem for file in configs if set(json.loads(file.read_text())) == {"backbone"}]
-    if name not in known:
-        raise InputError(
-            f"backbone {name!r}",
-            expected=f"efficientnet, {', '.join(known)}",
-            remedy="Correct it, or add an overlay with that backbone to the bundle's configs.",
-        )
-    return name
-
-
-def _runs(
-    models: Sequence[dict[str, Any]],
-    output: Path,
-    dataset_dir: Path,
-    *,
-    folds: int,
-    seed: int,
-    fractions: Sequence[float],
-) -> list[ModelRun]:
-    """Every model on every split. The split is one for all: made for all their inputs, then narrowed to each one's."""
-    together = tuple(dict.fromkeys(name for model in models for name in model["modalities"]))
-    if folds:
-        share = float(_many(fractions)[1])
-        splits = list(
-            write_folds(
-                dataset_dir,
-                output / "folds.json",
-                modalities=together,
-                folds=folds,
-                validation_fraction=share,
-                seed=seed,
-            )
-        )
-    else:
-        splits = [output / "datalist.json"]
-        write_datalist(dataset_dir, splits[0], modalities=together, fractions=_many(fractions), seed=seed)
-    runs = []
-    for fold, split in enumerate(splits, start=1):
-        for model in models:
-            folder = output / model["name"]
-            runs.append(
-                ModelRun(
-                    folder=folder / f"fold-{fold}" if folds else folder,
-                    datalist=_narrowed(split, model["modalities"]),
-                    fold=fold if folds else 0,
-                    **model,
-                )
-            )
-    return runs
-
-
-def _narrowed(split: Path, modalities: Sequence[str]) -> Path:
-    """The same split for some of its modalities."""
-    document = json.loads(split.read_text())
-    if list(modalities) == document["modalities"]:
-        return split
-    path = split.with_name(f"{split.stem}_{'-'.join(modalities)}.json")
-    write_atomically(path, json.dumps({**document, "modalities": list(modalities)}, indent=1) + "\n")
-    return path
-
-
-def _summary(names: Sequence[str], output: Path, *, folded: bool, dataset_dir: str) -> str:
-    files = [output / name / ("predictions.csv" if folded else "testing/predictions.csv") for name in names]
-    lines = [f"{len(names)} models are trained and scored in {output}"]
-    if not folded:
-        for name in names:
-            auc = json.loads((output / name / "testing" / "metrics.json").read_text())["fused"]["auc"]
-            lines.append(f"  {name:<28} testing AUC {auc:.3f}")
-    # The model that the others are compared with comes first: the fused one of the paper's backbone.
-    first = sorted(files, key=lambda file: not file.relative_to(output).parts[0].endswith(f"th-{EFFICIENTNET}"))
-    if first:
-        lines += [
-            "Next:",
-            f"  python -m scripts report --cohort {dataset_dir} --predictions {' '.join(map(str, first))}",
-        ]
+def _summary(models: Sequence[PlannedModel], output: Path, *, folded: bool, cohort: Path) -> str:
+    lines = [f"{len(models)} models are trained and scored in {output}"]
+    files = []
+    for model in sorted(models, key=lambda model: not model.is_reference):  # the others are compared with the first
+        files.append(output / model.name / ("predictions.csv" if folded else "testing/predictions.csv"))
+        if not folded:
+            auc = json.loads(files[-1].with_name("metrics.json").read_text())["fused"]["auc"]
+            lines.append(f"  {model.name:<28} testing AUC {auc:.3f}")
+    if files:
+        command = ["python", "-m", "scripts", "report", "--cohort", str(cohort), "--predictions", *map(str, files)]
+        lines += ["Next:", f"  {shlex.join(command)}"]
     return "\n".join(lines)
 
 
