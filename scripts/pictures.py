@@ -86,7 +86,7 @@ def explanation_picture(maps: Mapping[str, BrainMap], result: Mapping[str, Any],
         ScalarMappable(Normalize(0, 1), MAP_COLOURS), ax=panels, location="bottom", shrink=0.45, aspect=45, pad=0.02
     )
     bar.set_label(
-        f"evidence for '{result['outcome']}', relative to each map's maximum; clear where there is none. Left is left.",
+        f"evidence for '{result['outcome']}', relative to each map's maximum. The child's left is on the left.",
         fontsize=9,
     )
     _draw_scores(figure.add_subplot(grid[:, len(SLICES) + 1 :]), result)
@@ -123,6 +123,7 @@ def _draw_map(axes: Axes, mapped: BrainMap, plane: int) -> None:
         alpha=MAP_OPACITY * values.T**0.7,
         aspect=y_mm / x_mm,
     )
+    axes.set(xticks=[], yticks=[])  # else each page spends a second on ticks that nobody sees
     axes.set_axis_off()
 
 

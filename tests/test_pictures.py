@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from scripts.pictures import case_picture, learning_curves, roc_picture
+from scripts.maps import BrainMap
+from scripts.pictures import case_picture, explanation_picture, learning_curves, roc_picture
 
 RESULT: dict[str, Any] = {
     "case": "sub-01_ses-1",
@@ -63,6 +64,32 @@ def test_a_case_picture_of_any_number_of_modalities(tmp_path: Path, modalities: 
     images = np.repeat(brain(0)[:1], len(modalities), axis=0)
     case_picture(images, result, path=tmp_path / "case.png")
     assert pixels(tmp_path / "case.png")[..., :3].std() > 0.1
+
+
+def brain_map(place: int | None) -> BrainMap:
+    """An ellipsoid of a brain and a spot at that height, or no map."""
+    x, y, z = np.meshgrid(*(np.linspace(-1.2, 1.2, edge) for edge in (32, 40, 24)), indexing="ij")
+    image = np.where(x**2 + y**2 + z**2 < 1, 100 + 50 * x, 0).astype(np.float32)
+    values = np.zeros_like(image)
+    if place is not None:
+        values[12:18, 20:26, place] = 1
+    return BrainMap(values, image, np.diag([4.0, 4.0, 6.0, 1.0]), 0.5, None if place is None else (0.0, 0.0, 0.0))
+
+
+def test_a_page_of_maps_shows_them_over_the_brain(tmp_path: Path) -> None:
+    result = {**RESULT, "outcome": "controlled", "layers": {"flair": "layer a", "t2w": "layer b"}}
+    pages = {}
+    for name, places in {"one": (14, 9), "other": (14, 16), "same": (14, 9), "none": (None, None)}.items():
+        maps = {modality: brain_map(place) for modality, place in zip(("flair", "t2w"), places, strict=True)}
+        explanation_picture(maps, result, path=tmp_path / name / "page.png")
+        pages[name] = pixels(tmp_path / name / "page.png")
+    assert np.array_equal(pages["one"], pages["same"]) and not np.array_equal(pages["one"], pages["other"])
+    # Without a map the brains stay grey: the colours that are left are those of the bar, the scores and the warning.
+    coloured = {name: int((np.ptp(page[..., :3], axis=-1) > 0.1).sum()) for name, page in pages.items()}
+    assert coloured["none"] < coloured["one"]
+    one = {**result, "branch_scores": {"flair": 0.5}, "fusion_weights": {"flair": 1.0}}
+    explanation_picture({"flair": brain_map(14)}, one, path=tmp_path / "single" / "page.png")
+    assert pixels(tmp_path / "single" / "page.png")[..., :3].std() > 0.1
 
 
 def test_roc_curves(tmp_path: Path) -> None:
