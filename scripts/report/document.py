@@ -6,8 +6,12 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
+import matplotlib
 from matplotlib.figure import Figure
+
+DPI = 200
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,21 @@ class Picture:
     title: str
     figure: Figure = field(compare=False)
     caption: str
+
+    @cached_property
+    def svg(self) -> bytes:
+        """For the screen; letters are outlines, so that it looks the same everywhere. The same figure gives the same bytes."""
+        content = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "etsc-net"}):
+            self.figure.savefig(content, format="svg", metadata={"Date": None})
+        return content.getvalue()
+
+    @cached_property
+    def png(self) -> bytes:
+        """For print, at `DPI`."""
+        content = io.BytesIO()
+        self.figure.savefig(content, format="png", dpi=DPI)
+        return content.getvalue()
 
 
 Block = Text | Table | Picture

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 from jinja2 import Environment, FileSystemLoader
-from matplotlib.figure import Figure
 
-from scripts.report.document import Section
+from scripts.report.document import Picture, Section
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
@@ -34,16 +31,8 @@ def to_html(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     return environment.get_template(TEMPLATE.name).render(title=title, subtitle=subtitle, sections=sections)
 
 
-def svg(figure: Figure) -> bytes:
-    """The figure as SVG, its letters as outlines: it looks the same everywhere. The same figure gives the same bytes."""
-    content = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "etsc-net"}):
-        figure.savefig(content, format="svg", metadata={"Date": None})
-    return content.getvalue()
-
-
-def _picture(figure: Figure) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg(figure)).decode()
+def _picture(picture: Picture) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(picture.svg).decode()
 
 
 def _anchor(title: str) -> str:

@@ -87,6 +87,12 @@ def _column(found: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, s
         f"maximum {near}, others' maps": f"{100 * hits['others']:.1f} %",
         f"maximum {near}, own against others': p": _p(hits["p"]).removeprefix("= "),
     }
+    if len(found["by_outcome"]) > 1:
+        for outcome, group in found["by_outcome"].items():
+            shown = f"maps for '{outcome}'"
+            rows[f"{shown}: children"] = f"{group['children']}"
+            rows[f"{shown}: sum on tubers"] = _percent(group["energy"])
+            rows[f"{shown}: difference, points"] = _percent(group["energy_minus_share"], sign=True)
     random = found.get("random_weights")
     if random:
         rows["random weights: map's sum on tubers"] = _percent(random["energy"])
@@ -137,7 +143,7 @@ def _notes(content: Mapping[str, Any]) -> list[str]:
         f"Tubers: labels {' and '.join(content['lesions'])}; the maps speak for the outcome that was decided or asked for: "
         + "; ".join(
             f"{NAMES.get(name, name)} "
-            + ", ".join(f"{count} {outcome}" for outcome, count in found["outcomes"].items())
+            + ", ".join(f"{group['children']} {outcome}" for outcome, group in found["by_outcome"].items())
             for name, found in content["modalities"].items()
         )
         + ".",

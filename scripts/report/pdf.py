@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from scripts.report.document import Picture, Section, Table, Text
 FONT = "DejaVu"  # Matplotlib brings it: no font has to be installed
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 INK, SOFT, WARN = 30, 95, (255, 244, 229)
-DPI = 200
+MM = 25.4  # an inch
 _WIDEST = 60  # characters that a column is given room for before its cells are wrapped
 
 
@@ -73,8 +73,8 @@ class _Pages(FPDF):
         self.set_text_color(INK)
 
     def section(self, section: Section) -> None:
-        """A heading and its blocks. It starts a page unless much of the present one is left."""
-        if self.will_page_break(60):
+        """A heading and its blocks; it stays with the first of them."""
+        if self.will_page_break(min(self.eph, 18 + _room(section.blocks[0], self._scale))):
             self.add_page()
         self.ln(5)
         self.start_section(section.title)
@@ -98,7 +98,7 @@ class _Pages(FPDF):
 
     def table_of(self, table: Table) -> None:
         """Columns as wide as their cells ask for; the head is repeated on every page."""
-        self._heading(table.title, room=35)
+        self._heading(table.title, room=_room(table, self._scale))
         wanted = [
             min(_WIDEST, max(4, *(len(row[column]) for row in (table.columns, *table.rows)))) ** 0.85
             for column in range(len(table.columns))
@@ -122,12 +122,17 @@ class _Pages(FPDF):
         self._small([f"- {note}" for note in table.notes])
 
     def picture(self, picture: Picture) -> None:
-        """Within the page's width and two thirds of its height, never cut."""
-        width, height = picture.figure.get_size_inches()
-        scale = min(self.epw / (width * 25.4), (self.eph - 30) / (height * 25.4), 1.0)
-        self._heading(picture.title, room=height * 25.4 * scale + 12)
-        self.image(_png(picture.figure), w=width * 25.4 * scale, alt_text=picture.title)
+        """Never cut by the end of a page."""
+        self._heading(picture.title, room=_room(picture, self._scale))
+        width = picture.figure.get_size_inches()[0] * MM * self._scale(picture.figure)
+        self.image(io.BytesIO(picture.png), w=width, alt_text=picture.title)
         self._small([picture.caption])
+
+    def _scale(self, figure: Figure) -> float:
+        """No wider than the page, no higher than two thirds of it, unless that makes its letters too small to read."""
+        width, height = figure.get_size_inches() * MM
+        wanted = min(0.85, self.epw / width, self.eph * 2 / 3 / height)
+        return float(min(max(wanted, 0.6), self.epw / width, (self.eph - 30) / height))
 
     def _heading(self, title: str, *, room: float) -> None:
         if self.will_page_break(min(room, self.eph - 12) + 8):
@@ -146,8 +151,8 @@ class _Pages(FPDF):
         self.ln(2)
 
 
-def _png(figure: Figure) -> io.BytesIO:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI)
-    content.seek(0)
-    return content
+def _room(block: Text | Table | Picture, scale: Callable[[Figure], float]) -> float:
+    """What a block needs before a page may end: of a table its head and some rows (mm)."""
+    if isinstance(block, Picture):
+        return float(block.figure.get_size_inches()[1] * MM * scale(block.figure)) + 14
+    return 45 if isinstance(block, Table) else 30

@@ -75,3 +75,21 @@ def write_predictions(
     ]
     write_csv(path, rows, columns=COLUMNS)
     return rows
+
+
+def write_datalist(path: Path, labels: Mapping[str, int], *, testing: int, validation: int) -> dict[str, list[str]]:
+    """datalist.json of a split by rows; returns the subjects of each part."""
+    subjects = list(labels)
+    parts = {
+        "testing": subjects[:testing],
+        "validation": subjects[testing : testing + validation],
+        "training": subjects[testing + validation :],
+    }
+    cases = {part: [_case(name, labels[name]) for name in names] for part, names in parts.items()}
+    path.write_text(json.dumps({"modalities": ["flair", "t2w"], "seed": 0, "fractions": [0.7, 0.1, 0.2], **cases}))
+    return parts
+
+
+def _case(name: str, label: int) -> dict[str, object]:
+    images = {key: f"{name}/anat/{name}_{suffix}.nii.gz" for key, suffix in (("flair", "FLAIR"), ("t2w", "T2w"))}
+    return {"case": name, "subject": name, "label": label, **images}

@@ -116,6 +116,19 @@ def test_random_weights_are_compared_child_by_child(tmp_path: Path) -> None:
     assert "no difference that shows" in same
 
 
+def test_outcomes_are_told_apart(tmp_path: Path) -> None:
+    near, far = children(3.0), children(0.5)
+    other = {**SIDECAR, "Outcome": "controlled"}
+    found = [*near[:10], *(Found(one.case, other, one.measured, None) for one in far[10:])]
+    text, content = section_of(found, tmp_path)
+    groups = content["by_outcome"]
+    assert groups["uncontrolled"]["children"] == groups["controlled"]["children"] == 10
+    assert (
+        groups["uncontrolled"]["energy_minus_share"]["value"] > 0 > groups["controlled"]["energy_minus_share"]["value"]
+    )
+    assert "maps for 'controlled': sum on tubers" in text and "10 controlled, 10 uncontrolled" in text
+
+
 def test_who_is_left_out_is_named(tmp_path: Path) -> None:
     found = [*children(2.0), Found("sub-98", SIDECAR, None, None, "no tubers")]
     text, content = section_of(found, tmp_path, failures=2)
