@@ -165,14 +165,12 @@ def summarise(found: Sequence[Found], *, tolerance_mm: float, seed: int, resampl
     boxed = [one.boxed for one in measured]
     traded = exchange_test(exchanged_energy(boxed), permutations=resamples, seed=seed)
     near = exchange_test((exchanged_distance(boxed) <= tolerance_mm).astype(float), permutations=resamples, seed=seed)
-    summary = {
+    summary: dict[str, Any] = {
         **settings,
         "children": len(measured),
         "left_out": {one.case: one.left_out for one in found if one.left_out},
-        "outcomes": {
-            name: sum(one.sidecar["Outcome"] == name for one, _ in children) for name in ("controlled", "uncontrolled")
-        },
         "resolution_mm": np.median([one.sidecar["ResolutionMillimeters"] for one, _ in children], axis=0).tolist(),
+        "by_outcome": {},
         "energy": mean(energy),
         "tuber_share": mean(share),
         "energy_minus_share": mean(energy - share),
@@ -185,6 +183,14 @@ def summarise(found: Sequence[Found], *, tolerance_mm: float, seed: int, resampl
             "near_tuber": {"own": near.own, "others": near.others, "gain": mean(near.gain), "p": near.p},
         },
     }
+    for outcome in sorted({one.sidecar["Outcome"] for one, _ in children}):
+        chosen = np.array([one.sidecar["Outcome"] == outcome for one, _ in children])
+        summary["by_outcome"][outcome] = {
+            "children": int(chosen.sum()),
+            "energy": mean(energy[chosen]),
+            "tuber_share": mean(share[chosen]),
+            "energy_minus_share": mean((energy - share)[chosen]),
+        }
     paired = [(one.energy, found.random.energy) for found, one in children if found.random is not None]
     if paired:
         trained, random = np.array(paired).T
