@@ -152,9 +152,8 @@ def _best(material: Material) -> str:
 
 
 def _table1(material: Material) -> list[Block]:
-    labels = set(material.participants["label"].dropna())
-    if len(labels) < 2:
-        return [Text("All children have one outcome: there are no two groups to compare.")]
+    if not present(material.participants):
+        return [Text("participants.tsv has no clinical variable: Table 1 cannot be made.", warning=True)]
     return [table1(material.participants)]
 
 
