@@ -1,0 +1,42 @@
+"""How long the report takes: `python -m benchmarks.report [CHILDREN] [MODELS]`, on a cohort on paper with known scores.
+
+Prints wall and processor seconds of `python -m scripts report` as a process of its own, and its peak memory.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.report.on_paper import write_cohort, write_predictions
+
+
+def main(children: int = 1000, models: int = 10) -> str:
+    """One run, in a temporary folder."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        labels = write_cohort(folder / "cohort", children, controlled=round(children * 39 / 95))
+        files = [folder / f"model{number}" / "predictions.csv" for number in range(models)]
+        for number, file in enumerate(files):
+            write_predictions(file, labels, strength=(0.5 + 0.1 * number, 1.0), seed=number)
+        command = [sys.executable, "-m", "scripts", "report", "--cohort", str(folder / "cohort")]
+        command += ["--predictions", *map(str, files), "--output_dir", str(folder / "report")]
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        if status:
+            raise SystemExit(f"the report failed with status {status}")
+        size = (folder / "report" / "report.html").stat().st_size / 2**20
+    return (
+        f"{children} children, {models} models: {wall:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of processor time, "
+        f"peak {used.ru_maxrss / 1024:.0f} MB, report.html {size:.1f} MB"
+    )
+
+
+if __name__ == "__main__":
+    print(main(*map(int, sys.argv[1:])))
