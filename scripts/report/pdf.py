@@ -100,7 +100,7 @@ class _Pages(FPDF):
         """Columns as wide as their cells ask for; the head is repeated on every page."""
         self._heading(table.title, room=_room(table, self._scale))
         wanted = [
-            min(_WIDEST, max(4, *(len(row[column]) for row in (table.columns, *table.rows)))) ** 0.85
+            min(_WIDEST, max(7, *(len(row[column]) for row in (table.columns, *table.rows)))) ** 0.85
             for column in range(len(table.columns))
         ]
         self.set_font(FONT, "", 6.5 if len(table.columns) > 7 else 7.5)
