@@ -120,8 +120,8 @@ def branch_curves(model: Model) -> Picture:
         if axes is not panels[0]:
             axes.set_ylabel("")
     caption = (
-        f"{model.name}, {_counted(model)}. Bands: 95 % at each point, from the Wilson intervals of both rates. AUC: interval by DeLong on the logit scale. "
-        "Dot: the operating point of its decisions."
+        f"{model.name}, {_counted(model)}. Bands: 95 % at each point, from the Wilson intervals of both rates. "
+        "AUC: interval by DeLong on the logit scale. Dot: the operating point of its decisions."
     )
     return Picture("figure4", "Figure 4. ROC curves of the branches and their fusion", figure, caption)
 
