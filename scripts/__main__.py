@@ -17,6 +17,7 @@ VERBS = {
     "reference": "scripts.release:add_reference",
     "show": "scripts.show:show",
     "table1": "scripts.report.table1:write_table1",
+    "table3": "scripts.resources:measure_resources",
 }
 
 if __name__ == "__main__":

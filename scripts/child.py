@@ -17,6 +17,11 @@ PATIENCE_S = 10.0  # from "please end" to the end
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
 
 
+def environment() -> dict[str, str]:
+    """Of a process that runs torch: this one's, with memory kept."""
+    return {**KEEP_MEMORY, **os.environ, "PYTHONUNBUFFERED": "1"}
+
+
 def run_logged(
     command: Sequence[str], log: Path, *, meanwhile: Callable[[], object] = lambda: None, every_s: float = 1.0
 ) -> int:
@@ -32,12 +37,11 @@ def run_logged(
         The exit status; negative: the signal that ended it. If this process is interrupted, the command is ended first.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**KEEP_MEMORY, **os.environ, "PYTHONUNBUFFERED": "1"}
     with log.open("ab") as out:
         out.write(f"\n{time.strftime('%Y-%m-%d %H:%M:%S')} {subprocess.list2cmdline(command)}\n".encode())
         out.flush()
         # A group of its own, so that what the command starts can be ended with it.
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment(), start_new_session=True)
         try:
             while True:
                 with suppress(subprocess.TimeoutExpired):

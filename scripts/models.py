@@ -27,10 +27,9 @@ from scripts.child import ended_by_signals
 from scripts.errors import InputError
 from scripts.model_plan import PlannedModel, plan_models, plan_runs
 from scripts.model_run import ModelRun, Place, Settings
+from scripts.options import bundle_folder, image_size, several, whole_number
 from scripts.pooled import pool_folds
 from scripts.split import check_fractions
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_models(
@@ -75,20 +74,20 @@ def run_models(
         SystemExit: some models failed (1), the others are finished; or the command was stopped (130).
     """
     settings = Settings(
-        _size(spatial_size),
-        _whole("epochs", epochs),
-        _whole("batch_size", batch_size),
-        _whole("seed", seed, least=0),
+        image_size(spatial_size),
+        whole_number("epochs", epochs),
+        whole_number("batch_size", batch_size),
+        whole_number("seed", seed, least=0),
         float(learning_rate),
         float(learning_rate_decay),
         str(brain_extraction),
     )
-    output, cohort, count = Path(str(output_dir)), Path(str(dataset_dir)), _whole("folds", folds, least=0)
-    place = Place(_bundle(), cohort.resolve(), (output / "cache").resolve(), str(device), num_workers)
+    output, cohort, count = Path(str(output_dir)), Path(str(dataset_dir)), whole_number("folds", folds, least=0)
+    place = Place(bundle_folder(), cohort.resolve(), (output / "cache").resolve(), str(device), num_workers)
     models = plan_models(
-        check_modalities(_many(modalities)), _many(backbones), _many(checkpoints), bundle_root=place.bundle_root
+        check_modalities(several(modalities)), several(backbones), several(checkpoints), bundle_root=place.bundle_root
     )
-    shares = check_fractions(_many(fractions))
+    shares = check_fractions(several(fractions))
     output.mkdir(parents=True, exist_ok=True)
     with _locked(output), ended_by_signals():
         runs = plan_runs(models, output.resolve(), place.dataset_dir, folds=count, seed=settings.seed, fractions=shares)
@@ -157,7 +156,10 @@ def _summary(models: Sequence[PlannedModel], output: Path, *, folded: bool, coho
             auc = json.loads(files[-1].with_name("metrics.json").read_text())["fused"]["auc"]
             lines.append(f"  {model.name:<28} testing AUC {auc:.3f}")
     if files:
-        command = ["python", "-m", "scripts", "report", "--cohort", str(cohort), "--predictions", *map(str, files)]
+        command = ["python", "-m", "scripts", "report", "--cohort", str(cohort), "--output_dir", str(output / "report")]
+        if not folded:
+            command += ["--datalist", str(output / "datalist.json")]
+        command += ["--predictions", *map(str, files)]
         lines += ["Next:", f"  {shlex.join(command)}"]
     return "\n".join(lines)
 
@@ -176,34 +178,3 @@ def _locked(output: Path) -> Iterator[None]:
                 file=output,
             ) from error
         yield
-
-
-def _bundle() -> Path:
-    """The bundle's folder: beside scripts/ in the checkout, the one that holds it in an unzipped bundle."""
-    return ROOT / "bundle" if (ROOT / "bundle" / "configs").is_dir() else ROOT
-
-
-def _many(value: Any) -> tuple[Any, ...]:
-    """One value or several, as a command line gives them: "a", "a,b", ["a", "b"]."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return tuple(value) if isinstance(value, Sequence) else (value,)
-
-
-def _size(value: Any) -> tuple[int, int, int]:
-    edges = tuple(value) if isinstance(value, Sequence) else (value,)
-    if len(edges) != 3 or any(not isinstance(edge, int) or edge < 32 or edge % 32 for edge in edges):
-        raise InputError(
-            f"spatial_size is {value!r}",
-            expected="three multiples of 32",
-            remedy="Give for example --spatial_size 64 64 32.",
-        )
-    return edges
-
-
-def _whole(name: str, value: Any, *, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(
-            f"{name} is {value!r}", expected=f"a whole number, {least} or more", remedy=f"Correct --{name}."
-        )
-    return value

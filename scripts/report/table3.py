@@ -58,6 +58,7 @@ def table3(measurements: Mapping[str, Any]) -> Table:
         ("  paper, MB", lambda row: _printed(row, "parameters_mb")),
         ("multiply-adds of a score, 10^9", _multiply_adds),
         ("one score, ms, median (10 to 90 %)", lambda row: _times(row["inference"], 1e3, 0)),
+        ("  processor time, all threads, ms, median", lambda row: _cpu(row["inference"], 1e3, 0)),
         ("peak memory of one score, MiB: added to the process", lambda row: _added(row["inference"])),
         ("  whole process", lambda row: _peak(row["inference"], "resident_peak_bytes")),
         ("  GPU, allocated", lambda row: _peak(row["inference"], "cuda_allocated_bytes")),
@@ -65,6 +66,7 @@ def table3(measurements: Mapping[str, Any]) -> Table:
         ('  paper, "VRAM", MB', lambda row: _printed(row, "vram_mb")),
         ("training step: batch", lambda row: _batch(row["training"])),
         ("training step, s, median (10 to 90 %)", lambda row: _times(row["training"], 1, 2)),
+        ("  processor time, all threads, s, median", lambda row: _cpu(row["training"], 1, 2)),
         ("peak memory of training, MiB: added to the process", lambda row: _added(row["training"])),
         ("  whole process", lambda row: _peak(row["training"], "resident_peak_bytes")),
         ("  GPU, allocated", lambda row: _peak(row["training"], "cuda_allocated_bytes")),
@@ -106,16 +108,16 @@ def resources_section(path: str | Path) -> Section:
         [
             table,
             Text(
-                "Times and memory hold for this machine and these versions alone. The paper's 244.07 and 488.14 MB are not 4 bytes "
-                "for each of its 33.14 and 66.28 million parameters. Its VRAM of the EfficientNets cannot hold one float32 pass at "
-                "256 x 256 x 128 voxels in PyTorch: the first expanded feature map alone is 403 MB."
+                "Times and memory hold for this machine and these versions alone. The paper's 244.07 and 488.14 MB are not "
+                "4 bytes for each of its 33.14 and 66.28 million parameters. Its VRAM of the EfficientNets cannot hold one "
+                "float32 pass at 256 x 256 x 128 voxels in PyTorch: the first expanded feature map alone is 403 MB."
             ),
         ],
     )
 
 
 def _title(row: Row) -> str:
-    title = TITLES.get(row["backbone"], row["backbone"])
+    title = str(TITLES.get(row["backbone"], row["backbone"]))
     several = len(row["modalities"])
     if several == 2 and row["backbone"] == "efficientnet3d-b0":
         return "eTSC-Net"
@@ -138,9 +140,13 @@ def _times(task: Row, factor: float, digits: int) -> str:
     seconds = np.array(task["seconds"]) * factor
     middle = f"{median(seconds):.{digits}f}"
     if seconds.size < 5:
-        return f"{middle} ({seconds.size} runs)"
+        return f"{middle} ({seconds.size} run{'s' * (seconds.size > 1)})"
     low, high = np.percentile(seconds, [10, 90])
     return f"{middle} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _cpu(task: Row, factor: float, digits: int) -> str:
+    return NONE if "did_not_fit" in task else f"{median(task['cpu_seconds']) * factor:.{digits}f}"
 
 
 def _added(task: Row) -> str:
@@ -176,10 +182,13 @@ def _notes(measurements: Mapping[str, Any]) -> tuple[str, ...]:
         + ", ".join(f"{name} {number}" for name, number in measurements["versions"].items()),
         "Parameters: counted, 4 bytes each. Multiply-adds: half the operations that torch.utils.flop_counter counts in the "
         "convolutions and matrix products of one study; batch norm, activations and pooling are not among them.",
-        "Each network and task in a process of its own, seeded noise as image, 2 runs not counted. A score: one study, float32, "
-        f"image in memory, no preprocessing. A training step: forward, loss, backward, Adam, {' or '.join(precisions) or '-'}.",
+        "Each network and task in a process of its own, seeded noise as image; the first 2 scores and the first training step "
+        "are not counted. A score: one study, float32, image in memory, no preprocessing. A training step: forward, loss, "
+        f"backward, Adam, {' or '.join(precisions) or NONE}.",
         "Whole process: the largest resident memory (VmHWM) over these runs, interpreter and libraries included; added to the "
-        "process: less what was resident once torch, MONAI and the network's parameters were there. On a GPU it is the host's.",
+        "process: less what was resident once torch and MONAI were imported and before the network was made, so that its "
+        "parameters count. On a GPU it is the host's memory.",
+        "Processor time is less disturbed by what else the machine does than the clock.",
     ]
     if conditions["device"] != "cpu":
         said.append(
