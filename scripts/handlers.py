@@ -17,6 +17,7 @@ from scripts.checkpoint import model_version, origin_warning
 from scripts.dataset import TolerantLoader
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically, write_csv
+from scripts.likeness import Likeness
 from scripts.network import ETSCNet
 from scripts.pictures import case_picture, roc_picture
 from scripts.stats import classification_metrics
@@ -50,6 +51,8 @@ class PredictionWriter:
         self.network, self.loader, self.output_dir, self.pictures = network, loader, Path(output_dir), pictures
         self.checkpoint, self.bundle_version = checkpoint, bundle_version
         self.results: list[dict[str, Any]] = []
+        self.warnings: list[str] = []  # of every result, whatever the case
+        self._likeness: Likeness | None = None
         self._model: dict[str, Any] = {}
         self._network_started = self._network_seconds = 0.0
 
@@ -77,7 +80,9 @@ class PredictionWriter:
 
     def _start(self, engine: Engine) -> None:
         self.results = []
-        warnings = [RESEARCH_ONLY, origin_warning(self.checkpoint)]
+        self.warnings = [RESEARCH_ONLY, *filter(None, [origin_warning(self.checkpoint)])]
+        self._close()
+        self._likeness = Likeness(self.network, self.checkpoint, self.loader.dataset.data)
         self._model = {
             "fusion_weights": dict(
                 zip(self.network.modalities, _rounded(self.network.fusion_weights.tolist()), strict=True)
@@ -86,8 +91,11 @@ class PredictionWriter:
             "model_version": model_version(self.checkpoint, self.bundle_version),
             "model_sha256": sha256(self.checkpoint),
             "device": str(engine.state.device),
-            "warnings": [warning for warning in warnings if warning],
         }
+
+    def _close(self) -> None:
+        if self._likeness is not None:
+            self._likeness.close()
 
     def _start_network(self, _: Engine) -> None:
         self._network_started = time.perf_counter()
@@ -97,19 +105,38 @@ class PredictionWriter:
         self._network_seconds = time.perf_counter() - self._network_started
 
     def _write_cases(self, engine: Engine) -> None:
-        for sample, output in zip(engine.state.batch, engine.state.output, strict=True):
+        for index, (sample, output) in enumerate(zip(engine.state.batch, engine.state.output, strict=True)):
             score, branches = float(output["pred"]), [float(value) for value in output["branch_scores"]]
             if not all(map(math.isfinite, (score, *branches))):
                 self.loader.fail(sample["case"], _no_score(sample["case"]))
                 continue
-            result = self._result(sample, score, branches)
+            image = np.asarray(sample["image"].cpu())
+            try:
+                result = self._result(
+                    sample, score, branches, likeness=self._judge(sample["case"], score, image, index)
+                )
+            except InputError as error:
+                self.loader.fail(sample["case"], error)
+                continue
             self.results.append(result)
             write_atomically(self.output_dir / f"{result['case']}.json", json.dumps(result, indent=2) + "\n")
             if self.pictures:
-                image = np.asarray(sample["image"].cpu())
                 case_picture(image, result, path=self.output_dir / f"{result['case']}.png")
 
-    def _result(self, sample: Mapping[str, Any], score: float, branches: Sequence[float]) -> dict[str, Any]:
+    def _judge(self, case: str, score: float, image: np.ndarray, index: int) -> tuple[dict[str, Any], list[str]]:
+        if self._likeness is None:
+            raise ValueError("the run has not started.")
+        return self._likeness.judge(case, score, image, index=index)
+
+    def _result(
+        self,
+        sample: Mapping[str, Any],
+        score: float,
+        branches: Sequence[float],
+        *,
+        likeness: tuple[dict[str, Any], list[str]],
+    ) -> dict[str, Any]:
+        judged, warnings = likeness
         seconds = {name: round(float(value), 3) for name, value in sample["seconds"].items()}
         result: dict[str, Any] = {
             "case": sample["case"],
@@ -119,9 +146,11 @@ class PredictionWriter:
         }
         if "label" in sample:
             result["label"] = int(sample["label"])
-        return {**result, **self._model, "seconds": {**seconds, "network": round(self._network_seconds, 3)}}
+        seconds["network"] = round(self._network_seconds, 3)
+        return {**result, **judged, **self._model, "warnings": [*self.warnings, *warnings], "seconds": seconds}
 
     def _write_tables(self, _: Engine) -> None:
+        self._close()
         write_csv(
             self.output_dir / "predictions.csv", [_row(result) for result in self.results], columns=self._columns()
         )
@@ -130,12 +159,20 @@ class PredictionWriter:
     def _columns(self) -> list[str]:
         branches = [f"score_{modality}" for modality in self.network.modalities]
         label = ["label"] * any("label" in result for result in self.results)
-        return ["case", *label, "score", *branches, "decision", "threshold", "model_version", "seconds"]
+        like = ["calibrated_probability", "quality_p", "out_of_distribution_p", "unlike_training"]
+        return ["case", *label, "score", *branches, "decision", "threshold", *like, "model_version", "seconds"]
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
     branches = {f"score_{modality}": score for modality, score in result["branch_scores"].items()}
-    return {**result, **branches, "seconds": round(sum(result["seconds"].values()), 3)}
+    quality, distance = result["quality"], result["out_of_distribution"]
+    known = [judged["flagged"] for judged in (quality, distance) if judged["flagged"] is not None]
+    like = {
+        "quality_p": quality.get("p"),
+        "out_of_distribution_p": distance.get("p"),
+        "unlike_training": int(any(known)) if known else None,
+    }
+    return {**result, **branches, **like, "seconds": round(sum(result["seconds"].values()), 3)}
 
 
 def _no_score(case: str) -> InputError:
@@ -184,7 +221,7 @@ class EvaluationWriter:
             "split": self.part,
             **metrics,
             "model_version": results[0]["model_version"],
-            "warnings": results[0]["warnings"],
+            "warnings": self.predictions.warnings,
         }
         write_atomically(self.output_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
         roc_picture(labels, scores, path=self.output_dir / "roc.png")

@@ -155,8 +155,11 @@ def _draw_scores(axes: Axes, result: Mapping[str, Any]) -> None:
     )
     axes.spines[["top", "right", "left"]].set_visible(False)
     relation = "at or above" if result["decision"] == "controlled" else "below"
+    probability = result.get("calibrated_probability")
+    calibrated = "" if probability is None else f"\ncalibrated probability {probability:.3f}"
     axes.set_title(
-        f"{result['decision']} (score {relation} the threshold)\nmodel {result['model_version']}", fontsize=10
+        f"{result['decision']} (score {relation} the threshold){calibrated}\nmodel {result['model_version']}",
+        fontsize=10,
     )
 
 

@@ -32,7 +32,11 @@ def show(output_dir: str | Path) -> str:
     lines.append(f"{len(results)} scored, {len(failures)} failed: {folder / 'predictions.csv'}")
     lines += [f"failed: {failure['reason']}" for failure in failures]
     lines += sorted({f"model {result['model_version']} on {result['device']}" for result in results})
-    lines += dict.fromkeys(warning for result in results for warning in result["warnings"])
+    of_all = (
+        [text for text in results[0]["warnings"] if all(text in one["warnings"] for one in results)] if results else []
+    )
+    lines += of_all
+    lines += [f"{one['case']}: {text}" for one in results for text in one["warnings"] if text not in of_all]
     return "\n".join(lines)
 
 

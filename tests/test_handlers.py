@@ -94,6 +94,10 @@ def test_predictions_have_one_row_a_study_rounded_to_six_digits(tmp_path: Path) 
         "score_t2w",
         "decision",
         "threshold",
+        "calibrated_probability",
+        "quality_p",
+        "out_of_distribution_p",
+        "unlike_training",
         "model_version",
         "seconds",
     ]
@@ -121,6 +125,17 @@ def test_a_studys_result_says_what_it_rests_on(tmp_path: Path) -> None:
     assert result["warnings"] == ["Research only, not for diagnosis.", UNKNOWN_ORIGIN]
     assert set(result["branch_scores"]) == {"flair", "t2w"} and result["device"] == "cpu"
     assert set(result["seconds"]) == {"load", "network"} or set(result["seconds"]) == {"load", "preprocess", "network"}
+
+
+def test_without_a_sidecar_the_result_says_that_nothing_is_known_of_the_training_cohort(tmp_path: Path) -> None:
+    infer(tmp_path, [case("sub-01", 1.0)])
+    result = json.loads((tmp_path / "output" / "sub-01.json").read_text())
+    assert result["calibrated_probability"] is None
+    assert result["calibration"]["reason"].startswith("no temperature: model.json holds none")
+    for block in ("quality", "out_of_distribution"):
+        assert result[block]["flagged"] is None and result[block]["reason"].startswith("no reference: model.json")
+    (row,) = table(tmp_path / "output" / "predictions.csv")
+    assert row["calibrated_probability"] == row["quality_p"] == row["unlike_training"] == ""
 
 
 @pytest.mark.parametrize(("steps", "decision"), [(0, "controlled"), (1, "uncontrolled")])

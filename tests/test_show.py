@@ -57,6 +57,15 @@ def test_what_must_be_said_is_said_once(tmp_path: Path) -> None:
     assert lines[-3:] == ["model 0.1.0+12345678 on cpu", "Research only, not for diagnosis.", "Synthetic."]
 
 
+def test_what_is_said_of_one_study_bears_its_name(tmp_path: Path) -> None:
+    write_run(tmp_path, cases=2)
+    path = tmp_path / "sub-002.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "warnings": [*result["warnings"], "Unlike the training cohort."]}))
+    lines = show(tmp_path).splitlines()
+    assert lines[-3:] == ["Research only, not for diagnosis.", "Synthetic.", "sub-002: Unlike the training cohort."]
+
+
 def test_failures_are_told_with_their_reasons(tmp_path: Path) -> None:
     write_run(tmp_path, cases=0, failures=2)
     assert show(tmp_path).splitlines() == [
