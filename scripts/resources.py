@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from scripts.child import KEEP_MEMORY, environment
+from scripts.child import KEEP_MEMORY, ended_by_signals, environment
 from scripts.errors import InputError
 from scripts.files import write_atomically
 from scripts.machine import available_bytes, describe_machine, versions
@@ -92,7 +92,8 @@ def measure_resources(
         if model.modalities != ("t2w",)
     ]
     rows: list[dict[str, Any]] = []
-    with tqdm(total=3 * len(models), desc="table 3", unit="measurement", disable=None) as bar:
+    bar = tqdm(total=3 * len(models), desc="table 3", unit="measurement", disable=None)
+    with bar, ended_by_signals():
         for model in models:
             row: dict[str, Any] = {
                 "name": model.name,
