@@ -30,6 +30,7 @@ from scripts.report.study import Model
 from scripts.report.subgroups_section import subgroup_section
 from scripts.report.table1 import table1
 from scripts.report.table2 import comparisons, table2
+from scripts.report.table3 import resources_section
 from scripts.report.wrong_decisions import wrong_decisions
 from scripts.roc import auc, auc_interval
 from scripts.split import PARTS
@@ -185,8 +186,6 @@ def _optional(material: Material) -> dict[str, Section]:
     if curves is not None:
         made["training"] = Section("Training", [curves])
     if material.resources is not None:
-        from scripts.report.table3 import resources_section
-
         made["resources"] = resources_section(material.resources)
     if material.localization is not None:
         made["explanation"] = localization_section(material.localization)
