@@ -163,8 +163,10 @@ def summarise(found: Sequence[Found], *, tolerance_mm: float, seed: int, resampl
     share = np.array([one.lesion_share for one in measured])
     distance = np.array([one.distance_mm for one in measured])
     boxed = [one.boxed for one in measured]
-    traded = exchange_test(exchanged_energy(boxed), permutations=resamples, seed=seed)
-    near = exchange_test((exchanged_distance(boxed) <= tolerance_mm).astype(float), permutations=resamples, seed=seed)
+    outcomes = [str(one.sidecar["Outcome"]) for one, _ in children]
+    traded = exchange_test(exchanged_energy(boxed), outcomes, permutations=resamples, seed=seed)
+    hits = (exchanged_distance(boxed) <= tolerance_mm).astype(float)
+    near = exchange_test(hits, outcomes, permutations=resamples, seed=seed)
     summary: dict[str, Any] = {
         **settings,
         "children": len(measured),
@@ -179,12 +181,13 @@ def summarise(found: Sequence[Found], *, tolerance_mm: float, seed: int, resampl
         "near_share": mean([one.near_share for one in measured]),
         "exchange": {
             "permutations": resamples,
+            "children": len(traded.gain),
             "energy": {"own": traded.own, "others": traded.others, "gain": mean(traded.gain), "p": traded.p},
             "near_tuber": {"own": near.own, "others": near.others, "gain": mean(near.gain), "p": near.p},
         },
     }
-    for outcome in sorted({one.sidecar["Outcome"] for one, _ in children}):
-        chosen = np.array([one.sidecar["Outcome"] == outcome for one, _ in children])
+    for outcome in sorted(set(outcomes)):
+        chosen = np.array([one == outcome for one in outcomes])
         summary["by_outcome"][outcome] = {
             "children": int(chosen.sum()),
             "energy": mean(energy[chosen]),

@@ -133,7 +133,7 @@ class Exchange:
     Attributes:
         own: mean over children of their own map's statistic, in the box.
         others: mean over children of the other children's maps' statistic.
-        gain: (N,) own minus the mean of the others, child by child.
+        gain: (n,) own minus the mean of the others, child by child; a child whose group holds no other is left out of all.
         p: of a permutation test: how often maps dealt out at random do as well as their own; one-sided.
         permutations: how many.
     """
@@ -145,33 +145,45 @@ class Exchange:
     permutations: int
 
 
-def exchange_test(statistic: Float64, *, permutations: int = 9999, seed: int = 0) -> Exchange:
+def exchange_test(
+    statistic: Float64, groups: Sequence[str] | None = None, *, permutations: int = 9999, seed: int = 0
+) -> Exchange:
     """Test whether a child's own map does better than another's.
 
     Args:
         statistic: (N, N), row: whose lesions; column: whose map; larger is better. NaN off the diagonal counts for nothing: it is
-            set to its row's mean.
+            set to the mean of the row's others.
+        groups: (N,) maps are exchanged inside of a group, such as those that speak for one outcome: lesions decide the outcome,
+            and an outcome's maps may have their places. None: one group.
         permutations: of the maps over the children.
         seed: of the permutations.
 
     Raises:
-        InputError: fewer than two children, or a NaN on the diagonal.
+        InputError: no group of two or more children, or a NaN on the diagonal.
     """
-    count = len(statistic)
-    own = np.diag(statistic)
-    if count < 2 or not np.isfinite(own).all():
+    names = np.array(["all"] * len(statistic) if groups is None else groups)
+    alike = names[:, None] == names[None]
+    kept = np.flatnonzero(alike.sum(axis=1) > 1)
+    own = np.diag(statistic)[kept]
+    if not len(kept) or not np.isfinite(own).all():
         raise InputError(
-            f"{count} children, {int(np.isfinite(own).sum())} of them with a value",
+            f"{len(kept)} children with another in their group, {int(np.isfinite(own).sum())} of them with a value",
             expected="two or more, each with a value",
             remedy="Give more children with lesions.",
         )
-    off = np.where(np.eye(count, dtype=bool), np.nan, statistic)
+    statistic, alike, names = statistic[np.ix_(kept, kept)], alike[np.ix_(kept, kept)], names[kept]
+    off = np.where(alike & ~np.eye(len(kept), dtype=bool), statistic, np.nan)
+    missed = np.isnan(off).all(axis=1)  # the maps of all others miss this brain: they put nothing on its lesions
+    off[missed] = np.where(alike[missed], 0, np.nan)
     others = np.nanmean(off, axis=1)
     filled = np.where(np.isnan(statistic), others[:, None], statistic)
-    orders = np.random.default_rng(seed).permuted(np.tile(np.arange(count), (permutations, 1)), axis=1)
-    dealt = filled[np.arange(count), orders].mean(axis=1)
-    observed = filled[np.arange(count), np.arange(count)].mean()
-    at_least = int((dealt >= observed - 1e-12).sum())  # ties are ties and not rounding
+    rng, rows = np.random.default_rng(seed), np.arange(len(kept))
+    orders = np.empty((permutations, len(kept)), dtype=np.int64)
+    for name in np.unique(names):
+        members = np.flatnonzero(names == name)
+        orders[:, members] = rng.permuted(np.tile(members, (permutations, 1)), axis=1)
+    dealt = filled[rows, orders].mean(axis=1)
+    at_least = int((dealt >= own.mean() - 1e-12).sum())  # ties are ties and not rounding
     p = (1 + at_least) / (1 + permutations)
     return Exchange(float(own.mean()), float(others.mean()), own - others, p, permutations)
 

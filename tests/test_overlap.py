@@ -143,7 +143,25 @@ def test_equal_maps_are_no_better_than_others() -> None:
 def test_a_map_that_misses_another_brain_counts_for_nothing_there() -> None:
     statistic = np.array([[0.5, np.nan, 0.1], [0.1, 0.5, 0.1], [0.1, 0.1, 0.5]])
     assert exchange_test(statistic).others == pytest.approx(0.1)
-    with pytest.raises(InputError, match="1 children"):
+    with pytest.raises(InputError, match="0 children with another"):
         exchange_test(np.ones((1, 1)))
     with pytest.raises(InputError, match="each with a value"):
         exchange_test(np.array([[np.nan, 1.0], [1.0, 1.0]]))
+
+
+def test_maps_are_exchanged_inside_of_their_group() -> None:
+    """Two kinds of maps, each in its own place, and children whose lesions go with the kind: nothing knows the child."""
+    rng = np.random.default_rng(0)
+    kind = np.array(["a", "b"] * 8)
+    statistic = (kind[:, None] == kind[None]) * 1.0 + 0.01 * rng.standard_normal((16, 16))
+    assert exchange_test(statistic, permutations=999).p == pytest.approx(1 / 1000)
+    found = exchange_test(statistic, kind.tolist(), permutations=999)
+    assert found.p > 0.05 and abs(found.own - found.others) < 0.02
+
+
+def test_a_child_alone_in_its_group_is_left_out_of_the_exchange() -> None:
+    statistic = np.array([[1.0, 0.2, 9.0], [0.4, 1.0, 9.0], [9.0, 9.0, 0.0]])
+    found = exchange_test(statistic, ["a", "a", "b"], permutations=999)
+    assert found.own == 1 and found.others == pytest.approx(0.3) and found.gain.shape == (2,)
+    with pytest.raises(InputError, match="0 children with another"):
+        exchange_test(statistic, ["a", "b", "c"])

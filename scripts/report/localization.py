@@ -109,8 +109,8 @@ def _words(name: str, found: Mapping[str, Any], content: Mapping[str, Any]) -> s
     parts = [
         f"{NAMES.get(name, name)}: the maps of {found['children']} children put {_percent(energy)} of their sum on tubers, which "
         f"fill {100 * found['tuber_share']['value']:.2f} % of the brain: {against[excess]} a map without contrast would.",
-        f"In a common box, a child's own map puts {100 * exchange['own']:.2f} % there and other children's maps "
-        f"{100 * exchange['others']:.2f} % (p {_p(exchange['p'])}, one-sided permutation test): "
+        f"In a common box, a child's own map puts {100 * exchange['own']:.2f} % there and other children's maps for the same "
+        f"outcome {100 * exchange['others']:.2f} % (p {_p(exchange['p'])}, one-sided permutation test): "
         + {
             1: "the maps tell this child's tubers from those of others.",
             -1: "a child's own map does worse than those of others.",
@@ -124,7 +124,7 @@ def _words(name: str, found: Mapping[str, Any], content: Mapping[str, Any]) -> s
     if random:
         side = _side(random["trained_minus_random"]["interval"])
         parts.append(
-            f"Maps of random weights put {100 * random['energy']['value']:.2f} % on tubers: training has "
+            f"Maps of weights drawn at random put {100 * random['energy']['value']:.2f} % on tubers: training has "
             + {
                 1: "brought the maps nearer to them.",
                 -1: "taken the maps away from them.",
@@ -138,8 +138,9 @@ def _notes(content: Mapping[str, Any]) -> list[str]:
     notes = [
         f"Intervals of {100 * content['level']:g} %: BCa bootstrap over children ({content['resamples']} resamples, seed "
         f"{content['seed']}) for means, Wilson's for shares of children.",
-        "Others' maps: every other child's map on this child's tubers, the boxes around the brains brought to coincide, without "
-        f"registration. p: {content['resamples']} random exchanges of the maps, one-sided.",
+        "Others' maps: the maps of the other children for the same outcome on this child's tubers, the boxes around the brains "
+        f"brought to coincide, without registration. p: {content['resamples']} random exchanges of the maps among the children "
+        "for the same outcome, one-sided.",
         f"Tubers: labels {' and '.join(content['lesions'])}; the maps speak for the outcome that was decided or asked for: "
         + "; ".join(
             f"{NAMES.get(name, name)} "
