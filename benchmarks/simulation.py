@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from scripts.bootstrap import auc_bca, bca, weighted_auc_difference, weighted_mean
-from scripts.comparison import delong_test, mcnemar
-from scripts.decisions import mean_of_two, wilson
 from scripts.report.document import Table
-from scripts.roc import auc, auc_interval, delong_variance
-from scripts.roc_band import roc_band
-from scripts.stats import brier_interval
+from scripts.stats.bootstrap import auc_bca, bca, weighted_auc_difference, weighted_mean
+from scripts.stats.comparison import delong_test, mcnemar
+from scripts.stats.decisions import mean_of_two, wilson
+from scripts.stats.metrics import brier_interval
+from scripts.stats.roc import auc, auc_interval, delong_variance
+from scripts.stats.roc_band import roc_band
 
 SIZES = ((8, 11), (39, 56), (123, 177))  # controlled, uncontrolled
 AUCS = (0.5, 0.7, 0.85, 0.95)

@@ -27,7 +27,7 @@ from scripts.cohort import inference_cases
 from scripts.errors import InputError
 from scripts.files import write_atomically
 from scripts.onnx_session import Session
-from scripts.stats import auc
+from scripts.stats.roc import auc
 
 ALIVE = 1e-3  # a network whose logits differ less between images proves nothing
 

@@ -11,13 +11,15 @@ VERBS = {
     "explain": "scripts.explain:explain",
     "halve": "scripts.release:halve",
     "localize": "scripts.localization:localize",
-    "models": "scripts.models:run_models",
+    "models": "scripts.experiments.models:run_models",
     "phantom": "scripts.phantom.cohort:make_cohort",
     "phantom-picture": "scripts.phantom.picture:draw_pair",
     "reference": "scripts.release:add_reference",
+    "report": "scripts.report.command:write_report",
     "show": "scripts.show:show",
     "table1": "scripts.report.table1:write_table1",
-    "table3": "scripts.resources:measure_resources",
+    "table2": "scripts.report.table2:write_table2",
+    "table3": "scripts.experiments.resources:measure_resources",
 }
 
 if __name__ == "__main__":

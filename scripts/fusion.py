@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scripts.errors import InputError
-from scripts.roc import auc, check_scores, concordance
-from scripts.stats import brier, check_probabilities
+from scripts.stats.metrics import brier, check_probabilities
+from scripts.stats.roc import auc, check_scores, concordance
 
 _MOST = 1_000_000  # candidates; four modalities in steps of 0.1 have 84
 

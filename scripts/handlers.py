@@ -20,7 +20,7 @@ from scripts.files import sha256, write_atomically, write_csv
 from scripts.likeness import Likeness
 from scripts.network import ETSCNet
 from scripts.pictures import case_picture, roc_picture
-from scripts.stats import classification_metrics
+from scripts.stats.metrics import classification_metrics
 
 RESEARCH_ONLY = "Research only, not for diagnosis."
 DECISIONS = ("uncontrolled", "controlled")  # by label

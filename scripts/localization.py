@@ -29,8 +29,8 @@ from scripts.lesion_maps import TUBERS, Found, LesionReader
 from scripts.maps import map_path
 from scripts.overlap import exchange_test, exchanged_distance, exchanged_energy
 from scripts.report.localization import localization_section, localization_text
-from scripts.roc import Interval
-from scripts.stats import wilson
+from scripts.stats.decisions import wilson
+from scripts.stats.roc import Interval
 
 logger = logging.getLogger(__name__)
 SAME = ("Layer", "FeatureGrid", "NetworkGrid", "Model", "ModelSHA256", "Weights")  # in the sidecars of one run

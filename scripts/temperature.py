@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
 from scripts.errors import InputError
-from scripts.roc import check_scores
-from scripts.stats import check_probabilities
+from scripts.stats.metrics import check_probabilities
+from scripts.stats.roc import check_scores
 
 EDGE = 1e-7  # of 0 and 1; float32 scores do reach them
 RANGE = (0.05, 20.0)  # a temperature outside of it is no calibration: the scores are certain, or say nothing

@@ -28,7 +28,7 @@ from scripts.errors import InputError
 from scripts.files import write_atomically
 from scripts.network import ETSCNet
 from scripts.parallel import gathered, rank
-from scripts.stats import auc
+from scripts.stats.roc import auc
 
 logger = logging.getLogger(__name__)
 

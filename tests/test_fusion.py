@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from scripts.errors import InputError
 from scripts.fusion import fuse, search_threshold, search_weights, simplex
-from scripts.stats import auc, brier
+from scripts.stats.metrics import brier
+from scripts.stats.roc import auc
 
 
 def validation_split(

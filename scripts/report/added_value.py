@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.comparison import AucDifference, delong_test
-from scripts.draws import stratified_folds
 from scripts.errors import InputError
 from scripts.fusion import fuse, search_threshold, search_weights
 from scripts.report.cells import p_value
 from scripts.report.clinical import SplitBaseline
 from scripts.report.study import Model
-from scripts.roc import auc
+from scripts.stats.comparison import AucDifference, delong_test
+from scripts.stats.draws import stratified_folds
+from scripts.stats.roc import auc
 
 SMALL = 0.02  # of an AUC: an interval within it either way is called a small change
 INPUTS = ("images", "clinical")

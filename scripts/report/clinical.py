@@ -20,15 +20,15 @@ import sklearn
 from numpy.typing import NDArray
 
 from scripts.datalist import read_datalist
-from scripts.draws import stratified_folds
 from scripts.errors import InputError
 from scripts.fusion import search_threshold
 from scripts.report.clinical_model import Design, Fitted, design_of, fit
 from scripts.report.participants import present
 from scripts.report.study import Model
 from scripts.report.variables import CLINICAL, Variable
-from scripts.roc import auc
 from scripts.split import PARTS
+from scripts.stats.draws import stratified_folds
+from scripts.stats.roc import auc
 
 BEFORE_TREATMENT = tuple(variable for variable in CLINICAL if variable.before_treatment)
 BASELINES: Mapping[str, tuple[Variable, ...]] = {

@@ -19,9 +19,9 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from scripts.draws import stratified_folds
 from scripts.errors import InputError
 from scripts.report.variables import Variable
+from scripts.stats.draws import stratified_folds
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # C of scikit-learn: small is a strong penalty
 INNER_FOLDS = 5

@@ -23,7 +23,7 @@ from scripts.report.sources import Run
 from scripts.report.study import Model
 from scripts.report.table2 import comparisons, table2
 from scripts.report.variables import Variable
-from scripts.roc import auc, auc_interval
+from scripts.stats.roc import auc, auc_interval
 
 MAIN = next(iter(BASELINES))  # the variables known before treatment
 

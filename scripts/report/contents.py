@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from scripts.comparison import delong_test, holm
 from scripts.report.checklists import checklist
 from scripts.report.clinical_section import ClinicalEvidence, clinical_evidence, clinical_section
 from scripts.report.cohort_flow import cohort_flow
@@ -32,8 +31,9 @@ from scripts.report.table1 import table1
 from scripts.report.table2 import comparisons, table2
 from scripts.report.table3 import resources_section
 from scripts.report.wrong_decisions import wrong_decisions
-from scripts.roc import auc, auc_interval
 from scripts.split import PARTS
+from scripts.stats.comparison import delong_test, holm
+from scripts.stats.roc import auc, auc_interval
 
 SUBGROUP_MODELS = 3  # more tables than that are read by nobody
 WRONG_SHOWN = ("sex", "age_mri_months", "infantile_spasms", "gene", "tubers")  # beside each wrong decision

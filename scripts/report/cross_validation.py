@@ -13,8 +13,8 @@ from scripts.report.cells import estimate, interval, number
 from scripts.report.document import Table
 from scripts.report.interaction import missing_class
 from scripts.report.study import Model
-from scripts.roc import Interval, auc, auc_interval, normal_quantile, placements
-from scripts.stats import decision_metrics
+from scripts.stats.decisions import decision_metrics
+from scripts.stats.roc import Interval, auc, auc_interval, normal_quantile, placements
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Does a score do better in one group of children than in another? Tests between independent groups.
 
-Conventions as in `scripts.roc`. `groups` is level -> (N,) bool, which children are in it; a child is in one level or in none
+Conventions as in `stats.roc`. `groups` is level -> (N,) bool, which children are in it; a child is in one level or in none
 (its value is not known). A level that a test cannot use is left out of it and named; the rest stay right.
 
 Sources: DeLong ER et al., Biometrics 1988;44:837 (variances); Cochran WG, Biometrics 1954;10:101 (heterogeneity of
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy import special, stats
 from statsmodels.discrete.discrete_model import Logit
 
-from scripts.calibration import RESOLUTION, calibration
 from scripts.report.group_tests import fisher
-from scripts.roc import Interval, auc, delong_variance
+from scripts.stats.calibration import RESOLUTION, calibration
+from scripts.stats.roc import Interval, auc, delong_variance
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -147,7 +147,7 @@ def slope_interaction(labels: Labels, scores: Floats, groups: Groups) -> Interac
 
 
 def calibration_slope(labels: Labels, scores: Floats, *, level: float = 0.95) -> tuple[float, Interval] | str:
-    """`scripts.calibration`'s slope and interval of a group's children, or the reason why there is none, as of `no_slope`."""
+    """`stats.calibration`'s slope and interval of a group's children, or the reason why there is none, as of `no_slope`."""
     reason = no_slope(labels, scores)
     if reason is not None:
         return reason

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scripts.calibration import calibration
 from scripts.report.cells import estimate, number
 from scripts.report.document import Block, Table, Text
 from scripts.report.sources import Run
-from scripts.roc import auc, auc_interval
-from scripts.stats import wilson
+from scripts.stats.calibration import calibration
+from scripts.stats.decisions import wilson
+from scripts.stats.roc import auc, auc_interval
 
 MOST = 20
 

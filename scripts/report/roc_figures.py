@@ -14,8 +14,8 @@ from scripts.fusion import fuse, simplex
 from scripts.pictures import COLOURS, FUSED, NAMES
 from scripts.report.document import Picture
 from scripts.report.study import Model
-from scripts.roc import auc, auc_interval, roc_curve
-from scripts.roc_band import roc_band
+from scripts.stats.roc import auc, auc_interval, roc_curve
+from scripts.stats.roc_band import roc_band
 
 LINES = ("-", "--", "-.", ":")
 

@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.precision import (
+from scripts.report.contradictions import TABLE2, PaperRow
+from scripts.report.interaction import missing_class
+from scripts.report.study import Model
+from scripts.stats.decisions import wilson
+from scripts.stats.precision import (
     Power,
     Variance,
     children_for_power,
@@ -25,10 +29,7 @@ from scripts.precision import (
     split_of,
     within_class_correlation,
 )
-from scripts.report.contradictions import TABLE2, PaperRow
-from scripts.report.interaction import missing_class
-from scripts.report.study import Model
-from scripts.resampling import (
+from scripts.stats.resampling import (
     TEST,
     Children,
     Nested,
@@ -40,8 +41,7 @@ from scripts.resampling import (
     redraw_splits,
     redraw_test_sets,
 )
-from scripts.roc import Interval, auc
-from scripts.stats import wilson
+from scripts.stats.roc import Interval, auc
 
 PAPER = next(row for row in TABLE2 if (row.input, row.model) == ("both", "eTSC-Net"))
 PAPER_BASELINE = next(row for row in TABLE2 if (row.input, row.model) == ("both", "ResNet3D"))
@@ -223,7 +223,7 @@ def assess_sample(
 
 
 def children_of(model: Model) -> Children:
-    """The model's children for `scripts.resampling`; a model without branches has its score as the only one."""
+    """The model's children for `scripts.stats.resampling`; a model without branches has its score as the only one."""
     branches = np.stack([*model.branches.values()] or [model.scores], axis=1)  # (N, M)
     return in_order(model.subjects, model.labels, branches=branches, fused=model.scores, decisions=model.decisions)
 

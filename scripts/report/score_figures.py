@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from scripts.calibration import calibration, calibration_curve
-from scripts.decision_curve import decision_curve
 from scripts.pictures import COLOURS, FUSED
 from scripts.report.cells import estimate, number, p_value
 from scripts.report.document import Picture, Table
 from scripts.report.study import Model
+from scripts.stats.calibration import calibration, calibration_curve
+from scripts.stats.decision_curve import decision_curve
 
 LINES = ("-", "--", "-.", ":")
 PANELS = 6  # models drawn in one picture of small panels; the tables have all

@@ -22,8 +22,8 @@ from scripts.report.sample_worth import (
 )
 from scripts.report.small_sample_figures import redrawn_picture, width_picture
 from scripts.report.study import Model
-from scripts.resampling import METRICS, TEST, VALIDATION, Redrawn, spread
-from scripts.roc import Interval
+from scripts.stats.resampling import METRICS, TEST, VALIDATION, Redrawn, spread
+from scripts.stats.roc import Interval
 
 TITLES = {
     "auc": "AUC",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from scripts.pictures import COLOURS, FUSED
 from scripts.report.document import Picture
 from scripts.report.sample_worth import HALF_WIDTH, PAPER, SIZES, SampleWorth, paper_value
-from scripts.resampling import TEST, VALIDATION, Redrawn, spread
+from scripts.stats.resampling import TEST, VALIDATION, Redrawn, spread
 
 _BINS = [number / 40 for number in range(41)]
 

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scripts.comparison import holm
 from scripts.errors import InputError
 from scripts.report.interaction import (
     Interaction,
@@ -27,8 +26,9 @@ from scripts.report.interaction import (
 )
 from scripts.report.study import Model
 from scripts.report.variables import CLINICAL, Variable
-from scripts.roc import Interval, auc, auc_interval
-from scripts.stats import decision_metrics, wilson
+from scripts.stats.comparison import holm
+from scripts.stats.decisions import decision_metrics, wilson
+from scripts.stats.roc import Interval, auc, auc_interval
 
 # Months. To about two years myelination changes the contrast of FLAIR and T2w, and infantile spasms begin; school age from six.
 AGE_BANDS = (("< 2 years", 0.0, 24.0), ("2 to < 6 years", 24.0, 72.0), (">= 6 years", 72.0, math.inf))

@@ -22,7 +22,7 @@ from scripts.report.subgroups import (
     analyse_subgroups,
 )
 from scripts.report.variables import Variable
-from scripts.roc import normal_quantile
+from scripts.stats.roc import normal_quantile
 
 TITLES = {
     "auc": "AUC",

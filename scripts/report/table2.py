@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from scripts.bids import read_outcomes
-from scripts.bootstrap import auc_bca
-from scripts.comparison import delong_test, holm, mcnemar
 from scripts.files import write_atomically
 from scripts.pictures import NAMES
 from scripts.report.cells import NONE, estimate, interval, number, p_value, signed
 from scripts.report.document import Table
 from scripts.report.sources import read_runs
 from scripts.report.study import Model
-from scripts.roc import auc, auc_interval
-from scripts.stats import brier, brier_interval, classification_metrics
+from scripts.stats.bootstrap import auc_bca
+from scripts.stats.comparison import delong_test, holm, mcnemar
+from scripts.stats.metrics import brier, brier_interval, classification_metrics
+from scripts.stats.roc import auc, auc_interval
 
 FIGURES = ("acc", "sensitivity", "specificity", "balanced_accuracy", "ppv", "npv", "brier")
 HEADS = ("ACC", "SEN", "SPE", "BA", "PPV", "NPV", "Brier")

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scripts.comparison import AucDifference, delong_test
-from scripts.draws import stratified_folds
 from scripts.errors import InputError
 from scripts.fusion import fuse, search_threshold, search_weights
 from scripts.report.added_value import added_value, fuse_across_folds, fuse_on_validation, in_words
 from scripts.report.clinical import SplitBaseline
 from scripts.report.study import Model
-from scripts.roc import auc
+from scripts.stats.comparison import AucDifference, delong_test
+from scripts.stats.draws import stratified_folds
+from scripts.stats.roc import auc
 
 
 def model(name: str, scores: Sequence[float], labels: Sequence[int], *, prefix: str = "t") -> Model:

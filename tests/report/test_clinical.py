@@ -16,7 +16,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scripts.datalist import write_datalist
-from scripts.draws import stratified_folds
 from scripts.errors import InputError
 from scripts.fusion import search_threshold
 from scripts.report.clinical import (
@@ -29,7 +28,8 @@ from scripts.report.clinical import (
 )
 from scripts.report.clinical_model import PENALTIES, design_of, fit
 from scripts.report.participants import read_participants
-from scripts.roc import auc
+from scripts.stats.draws import stratified_folds
+from scripts.stats.roc import auc
 from tests.cohorts import add_cohort
 from tests.report.children import random_children, write_children
 

@@ -182,7 +182,9 @@ class TestLess:
         said = write_report(tmp_path / "cohort", tmp_path / "net" / "predictions.csv", tmp_path / "out", resamples=100)
 
         found = headings((tmp_path / "out" / "report.html").read_text())
-        assert "Comparison of models" not in found and "Training" not in found and "What a small sample is worth" in found
+        assert (
+            "Comparison of models" not in found and "Training" not in found and "What a small sample is worth" in found
+        )
         assert "8 with seizures controlled" in said and "The origin of the weights is not known here" in said
         assert "not met" in (tmp_path / "out" / "tables" / "checklist_claim.csv").read_text()
 

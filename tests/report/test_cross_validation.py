@@ -13,7 +13,7 @@ from scripts.errors import InputError
 from scripts.files import write_csv
 from scripts.report.cross_validation import cross_validation_table, fold_aucs
 from scripts.report.study import Model, read_model
-from scripts.roc import auc, auc_interval
+from scripts.stats.roc import auc, auc_interval
 from tests.report.on_paper import COLUMNS, write_cohort, write_predictions
 
 

@@ -17,7 +17,7 @@ from scripts.report.interaction import (
     rate_interaction,
     slope_interaction,
 )
-from scripts.roc import auc, delong_variance
+from scripts.stats.roc import auc, delong_variance
 
 Cohort = tuple[NDArray[np.int64], NDArray[np.float64], dict[str, NDArray[np.bool_]]]
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from scripts.errors import InputError
-from scripts.precision import delong_components, hanley_mcneil, interval_of
 from scripts.report.document import Picture, Table, Text
 from scripts.report.sample_worth import PAPER, SampleWorth, assess_sample, children_of
 from scripts.report.small_sample import findings, redrawn_table, search_table, small_sample_section, width_table
 from scripts.report.study import Model, read_model
-from scripts.resampling import nested_cross_validation, redraw_test_sets
-from scripts.roc import auc
+from scripts.stats.precision import delong_components, hanley_mcneil, interval_of
+from scripts.stats.resampling import nested_cross_validation, redraw_test_sets
+from scripts.stats.roc import auc
 from tests.report.on_paper import write_cohort, write_predictions
 
 

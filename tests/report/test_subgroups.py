@@ -19,8 +19,9 @@ from scripts.report.study import Model
 from scripts.report.subgroups import AGE_BANDS, SubgroupAnalysis, analyse_subgroups
 from scripts.report.subgroups_section import findings, interaction_table, subgroup_section, subgroup_table, warnings_of
 from scripts.report.variables import Level, Variable
-from scripts.roc import auc, auc_interval
-from scripts.stats import classification_metrics, wilson
+from scripts.stats.decisions import wilson
+from scripts.stats.metrics import classification_metrics
+from scripts.stats.roc import auc, auc_interval
 
 
 def study(n: int = 95, *, seed: int = 0) -> tuple[Model, pd.DataFrame]:
