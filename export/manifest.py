@@ -19,6 +19,8 @@ from export.preprocess_graph import parameters
 from scripts.checkpoint import model_version, origin_warning
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically
+from scripts.reference import NONE_WRITTEN as NO_REFERENCE
+from scripts.temperature import NONE_WRITTEN as NO_TEMPERATURE
 
 MANIFEST = "etscnet.json"
 SCHEMA = 2
@@ -56,6 +58,8 @@ def write_manifest(
         "fusion_weights": [float(weight) for weight in network.fusion_weights],
         "threshold": float(network.threshold),
         "chosen_on_validation": {name: origin.get(name) for name in ("fusion", "threshold")},
+        "temperature": origin.get("temperature") or {"temperature": None, "reason": NO_TEMPERATURE},
+        "reference": _reference(origin, for_timing=for_timing),
         "labels": {"0": "uncontrolled", "1": "controlled"},
         "forms": {
             name: {
@@ -82,6 +86,14 @@ def write_manifest(
     }
     write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def _reference(origin: Mapping[str, Any], *, for_timing: bool) -> dict[str, Any]:
+    """What the training cohort looked like but for the features, which an exported graph does not give; or why it is not said."""
+    if for_timing:
+        return {"reason": "no reference: the weights were trained at another size."}
+    said = origin.get("reference")
+    return {key: value for key, value in said.items() if key != "features"} if said else {"reason": NO_REFERENCE}
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:

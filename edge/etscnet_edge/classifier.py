@@ -20,11 +20,14 @@ from etscnet_edge.manifest import Manifest, read_manifest
 from etscnet_edge.memory import peak_mb, resident_mb
 from etscnet_edge.prediction import Prediction
 from etscnet_edge.preprocess import PREPROCESSING
+from etscnet_edge.quality import case_statistics, judge, ras_grid
 from etscnet_edge.runtimes import RUNTIMES, Network, OnnxSession, Opener, import_onnxruntime
 from etscnet_edge.source import Source
 from etscnet_edge.study import Study, read_study
 
 GPU_FORM = "gpu-fp32"
+NO_DISTANCE = "not computed: the exported files give no features."
+EDGE = 1e-7  # of 0 and 1, which have no logit; float32 scores do reach them
 # A voxel while it is read and prepared: decoded and scaled (8 bytes each at most, and 8 in between), float32, masks.
 BYTES_A_VOXEL = 32
 Image = NDArray[np.float32]
@@ -154,6 +157,7 @@ class Classifier:
         read, start = _since(start), time.perf_counter()
         image = self.prepare(study)
         files = {name: {"name": source.name, "sha256": source.sha256} for name, source in study.sources.items()}
+        grids = {name: ras_grid(volume.affine, volume.stored.shape) for name, volume in study.volumes.items()}
         del study  # its volumes: the network needs the room
         for name, channel in zip(modalities, image[0], strict=True):
             if not np.isfinite(channel).all():
@@ -164,6 +168,11 @@ class Classifier:
                     file=files[name]["name"],
                 )
         prepared, start = _since(start), time.perf_counter()
+        statistics = {
+            name: case_statistics(channel, *grids[name]) for name, channel in zip(modalities, image[0], strict=True)
+        }
+        quality, unlike = judge(statistics, self.manifest.reference)
+        looked_at, start = _since(start), time.perf_counter()
         self._network.result()
         waited, start = _since(start), time.perf_counter()
         score, branches = self.score(image)
@@ -174,17 +183,22 @@ class Classifier:
             branch_scores=branches,
             decision=verdict["decision"],
             threshold=verdict["threshold"],
+            calibrated_probability=verdict.get("calibrated_probability"),
+            calibration=self.manifest.temperature,
+            quality=quality,
+            out_of_distribution={"flagged": None, "reason": NO_DISTANCE},
             files=files,
             model=self.model,
             milliseconds={
                 "load": self.load_ms,
                 "read": read,
                 "preprocess": prepared,
+                "quality": looked_at,
                 "wait_for_load": waited,
                 "network": ran,
             },
             peak_memory_mb=peak_mb(),
-            warnings=[self.manifest.said["intended_use"], *self.manifest.said["warnings"]],
+            warnings=[self.manifest.said["intended_use"], *self.manifest.said["warnings"], *unlike],
             image=image,
         )
 
@@ -215,10 +229,15 @@ class Classifier:
         return score, dict(zip(self.manifest.modalities, branches, strict=True))
 
     def verdict(self, score: float) -> dict[str, Any]:
-        """What a score means: "decision" from the "threshold" on, and the "intended_use"."""
+        """What a score means: "decision" from the "threshold" on, and the "intended_use"; where the manifest has a temperature,
+        the "calibrated_probability"."""
         said = self.manifest.said
         decision = said["labels"][str(int(score >= said["threshold"]))]
-        return {"decision": decision, "threshold": said["threshold"], "intended_use": said["intended_use"]}
+        meant = {"decision": decision, "threshold": said["threshold"], "intended_use": said["intended_use"]}
+        if (temperature := self.manifest.temperature["temperature"]) is None:
+            return meant
+        held = min(max(score, EDGE), 1 - EDGE)
+        return {**meant, "calibrated_probability": 1 / (1 + ((1 - held) / held) ** (1 / temperature))}
 
     def _timed(self, load: Opener, start: float) -> Network:
         network = load()

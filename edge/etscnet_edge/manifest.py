@@ -47,6 +47,21 @@ class Manifest:
         "max_voxels", "min_contrast", "max_correlation"."""
         return dict(self.said["preprocessing"]["limits"])
 
+    @property
+    def temperature(self) -> dict[str, Any]:
+        """{"temperature": T} of the calibrated probability; {"temperature": None, "reason"} where there is none."""
+        none = {"temperature": None, "reason": "no temperature: an earlier export, which holds none."}
+        said = self.said.get("temperature", none)
+        if said.get("temperature") is None:
+            return {"temperature": None, "reason": said["reason"]}
+        return {"temperature": said["temperature"]}
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """What the training cohort looked like, see quality.judge; {"reason"} where the export does not say it."""
+        none = {"reason": "no reference: an earlier export, which does not say what the training cohort looked like."}
+        return dict(self.said.get("reference", none))
+
     def needed_mb(self, form: str, runtime: str = "cpu") -> float:
         """What a form takes beyond the libraries when it is loaded and run, 10^6 bytes: as the export measured it on the
         processor, or estimated of a TensorRT engine."""

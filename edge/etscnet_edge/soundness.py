@@ -74,6 +74,27 @@ FORM_KEYS: dict[str, Holds] = {
 FILE_KEYS: dict[str, Holds] = {"sha256": lambda value: _text(value) and len(value) == 64, "bytes": _above_0}
 
 
+def _temperature(value: Any) -> bool:
+    given = value.get("temperature") if isinstance(value, dict) else 0
+    return _text(value.get("reason")) if given is None else _above_0(given)
+
+
+def _rising(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(map(_number, value)) and value == sorted(value)
+
+
+OPTIONAL: dict[str, Holds] = {"temperature": _temperature, "reference": lambda value: isinstance(value, dict)}
+REFERENCE_KEYS: dict[str, Holds] = {
+    "calibration": _rising,
+    "limit": _above_0,
+    "statistics": lambda value: isinstance(value, dict) and len(value) > 0,
+}
+SUMMARY_KEYS: dict[str, Holds] = {
+    **dict.fromkeys(("min", "max", "q50"), _number),
+    **dict.fromkeys(("below", "above"), _above_0),
+}
+
+
 def unsound(said: dict[str, Any]) -> str:
     """The first thing that is missing or can't be, "" for nothing.
 
@@ -84,6 +105,8 @@ def unsound(said: dict[str, Any]) -> str:
         *_faults(said, KEYS, ""),
         *(fault for name, form in _items(said, "forms") for fault in _faults(form, FORM_KEYS, f"forms.{name}.")),
         *(fault for name, file in _items(said, "files") for fault in _faults(file, FILE_KEYS, f"files.{name}.")),
+        *_faults(said, {key: holds for key, holds in OPTIONAL.items() if key in said}, ""),
+        *_reference_faults(said),
     ]
     if faults:
         return faults[0]
@@ -91,6 +114,24 @@ def unsound(said: dict[str, Any]) -> str:
     if shape != [1, modalities, *said["spatial_size"]] or said["outputs"]["branch_scores"]["shape"] != [1, modalities]:
         return f"{modalities} modalities and an image of {shape}"
     return ""
+
+
+def _reference_faults(said: dict[str, Any]) -> list[str]:
+    """Of the reference, where there is one: an export of weights without one gives the reason in its place."""
+    reference = said.get("reference")
+    if not isinstance(reference, dict) or _text(reference.get("reason")):
+        return []
+    if faults := _faults(reference, REFERENCE_KEYS, "reference."):
+        return faults
+    statistics = reference["statistics"]
+    if set(statistics) != set(said.get("modalities") or []) or not all(statistics.values()):
+        return [f"reference.statistics of {sorted(statistics)}"]
+    return [
+        fault
+        for modality in statistics
+        for name, summary in _items(statistics, modality)
+        for fault in _faults(summary, SUMMARY_KEYS, f"reference.statistics.{modality}.{name}.")
+    ]
 
 
 def _items(said: dict[str, Any], key: str) -> list[tuple[str, Any]]:
