@@ -14,16 +14,23 @@ from typing import Any
 
 import monai
 import torch
+from monai.bundle import ConfigParser
 from torch import Tensor
 
 from scripts import fusion
 from scripts.checkpoint import provenance, read_weights, save
+from scripts.cohort import PARTS, read_datalist
+from scripts.cohort_reference import describe_cohort, measure
+from scripts.dataset import StudyDataset
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically
 from scripts.network import ETSCNet
 from scripts.parallel import rank
 from scripts.pictures import learning_curves
+from scripts.stats.roc import auc
 from scripts.training import BestBranches, ResumableTraining, best_network
+
+AUC_OF_HALVED = 0.01
 
 
 @dataclass
@@ -36,7 +43,8 @@ class ModelRelease:
         spatial_size: of the images that it was trained on.
         model_file: where the weights go; `<stem>.json` beside them says where they come from.
         dataset_dir: the BIDS data set, whose description says whether it is synthetic.
-        cases: the number of cases of each split.
+        parts: "training" and "validation" -> StudyDataset, which reference and temperature come from; "testing" -> its cases,
+            which are counted and no more.
     """
 
     training: ResumableTraining
@@ -44,7 +52,7 @@ class ModelRelease:
     spatial_size: Sequence[int]
     model_file: str | Path
     dataset_dir: str | Path
-    cases: Mapping[str, int]
+    parts: Mapping[str, Any]
 
     def write(self) -> None:
         """Search the fusion weights and the threshold, and write weights, origin and learning curves (rank 0 alone)."""
@@ -57,15 +65,23 @@ class ModelRelease:
         origin = {
             "modalities": list(network.modalities),
             "spatial_size": list(self.spatial_size),
-            "data": {**describe_data(self.dataset_dir), "cases": dict(self.cases)},
+            "data": {
+                **describe_data(self.dataset_dir),
+                "cases": {name: len(part) for name, part in self.parts.items()},
+            },
             "settings": self.training.settings,
             "epochs": len(self.training.history),
             "best_epochs": {name: self.branches.best[name]["epoch"] for name in network.modalities},
             **found,
             "made_with": {"commit": _commit(), "torch": torch.__version__, "monai": monai.__version__},
+            **self._describe(network),
         }
         write_origin(self.model_file, origin)
         learning_curves(self.training.history, network.modalities, path=Path(self.model_file).with_name("training.png"))
+
+    def _describe(self, network: ETSCNet) -> dict[str, Any]:
+        network.to(next(self.training.network.parameters()).device)
+        return describe_cohort(*(measure(network, self.parts[part]) for part in ("training", "validation")))
 
 
 def choose_fusion(network: ETSCNet, branches: BestBranches) -> dict[str, Any]:
@@ -121,6 +137,72 @@ def halve(model_file: str, output: str) -> str:
     )
     sizes = [Path(file).stat().st_size / 2**20 for file in (model_file, output)]
     return f"{sizes[0]:.1f} MiB -> {sizes[1]:.1f} MiB, largest rounding {error:.1e} of a tensor's largest weight"
+
+
+def add_reference(
+    checkpoint: str,
+    dataset_dir: str,
+    datalist: str,
+    *,
+    bundle_root: str = "bundle",
+    config_file: str | None = None,
+    cache_dir: str | None = None,
+) -> str:
+    """The verb `reference`: add to `model.json` what the training cohort looked like, and the temperature.
+
+    The weights themselves are not touched. A training writes both by itself; this is for weights that lack them, or were halved.
+
+    Args:
+        checkpoint: model.pt.
+        dataset_dir: the BIDS folder that the weights were trained on.
+        datalist: its split.
+        bundle_root: whose inference.json gives network and preprocessing.
+        config_file: an overlay over it, for weights of another backbone.
+        cache_dir: of preprocessed images; None keeps nothing.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: weights without their origin, or another cohort or split than the training's.
+    """
+    said = provenance(checkpoint)
+    if not said:
+        remedy = "Take the model.pt and model.json of one training."
+        raise InputError(
+            "no origin", expected="model.json that speaks of these weights", remedy=remedy, file=checkpoint
+        )
+    parts = read_datalist(datalist, dataset_dir)
+    parser = ConfigParser()
+    configs = [Path(bundle_root) / "configs" / "inference.json"] + ([] if config_file is None else [Path(config_file)])
+    parser.read_config([str(path) for path in configs])
+    parser["bundle_root"], parser["checkpoint"], parser["modalities"] = bundle_root, checkpoint, said["modalities"]
+    parser["brain_extraction"] = said["settings"]["brain_extraction"]
+    network, preprocessing = parser.get_parsed_content("network"), parser.get_parsed_content("preprocessing")
+    counts = {part: len(parts[part]) for part in PARTS}
+    if counts != said["data"]["cases"]:
+        raise _other_cohort(f"a split of {counts}", f"{said['data']['cases']}, the training's", datalist)
+    validation = measure(network, StudyDataset(parts["validation"], preprocessing, cache_dir=cache_dir))
+    found = auc([one.label for one in validation], [one.score for one in validation])
+    # Halved weights exchange a few neighbours; another cohort with the same AUC is not made by mistake.
+    if abs(found - said["fusion"]["auc"]) > AUC_OF_HALVED:
+        raise _other_cohort(
+            f"a validation AUC of {found:.4f}", f"{said['fusion']['auc']:.4f}, the training's", datalist
+        )
+    training = measure(network, StudyDataset(parts["training"], preprocessing, cache_dir=cache_dir))
+    described = describe_cohort(training, validation)
+    write_origin(checkpoint, {**{k: v for k, v in said.items() if k not in ("model", "sha256")}, **described})
+    temperature, reference = described["temperature"], described["reference"]
+    features = {name: f"{layer['expected_rate']:.1%}" for name, layer in reference["features"]["layers"].items()}
+    return (
+        f"temperature {temperature['temperature'] or temperature['reason']}; cases {reference['cases']}, of which are flagged "
+        f"at most: {reference['expected_rate']:.1%} by statistics, by features {features or reference['features']['reasons']}"
+    )
+
+
+def _other_cohort(found: str, expected: str, datalist: str) -> InputError:
+    remedy = "Give the cohort and the datalist that these weights were trained on."
+    return InputError(found, expected=expected, remedy=remedy, file=datalist)
 
 
 def _is_weight(name: str, value: Tensor) -> bool:
