@@ -27,10 +27,12 @@ from scripts.files import sha256, write_atomically
 from scripts.network import ETSCNet
 from scripts.parallel import rank
 from scripts.pictures import learning_curves
-from scripts.stats.roc import auc
+from scripts.stats.metrics import brier
 from scripts.training import BestBranches, ResumableTraining, best_network
 
-AUC_OF_HALVED = 0.01
+BRIER_OF_HALVED = (
+    0.002  # halved weights change a score by less than 0.001; another cohort's Brier score differs by more
+)
 
 
 @dataclass
@@ -183,12 +185,10 @@ def add_reference(
     if counts != said["data"]["cases"]:
         raise _other_cohort(f"a split of {counts}", f"{said['data']['cases']}, the training's", datalist)
     validation = measure(network, StudyDataset(parts["validation"], preprocessing, cache_dir=cache_dir))
-    found = auc([one.label for one in validation], [one.score for one in validation])
-    # Halved weights exchange a few neighbours; another cohort with the same AUC is not made by mistake.
-    if abs(found - said["fusion"]["auc"]) > AUC_OF_HALVED:
-        raise _other_cohort(
-            f"a validation AUC of {found:.4f}", f"{said['fusion']['auc']:.4f}, the training's", datalist
-        )
+    found = brier([one.label for one in validation], [one.score for one in validation])
+    if abs(found - said["fusion"]["brier"]) > BRIER_OF_HALVED:
+        expected = f"{said['fusion']['brier']:.4f}, the training's"
+        raise _other_cohort(f"a validation Brier score of {found:.4f}", expected, datalist)
     training = measure(network, StudyDataset(parts["training"], preprocessing, cache_dir=cache_dir))
     described = describe_cohort(training, validation)
     write_origin(checkpoint, {**{k: v for k, v in said.items() if k not in ("model", "sha256")}, **described})

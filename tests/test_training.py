@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import torch
 from ignite.engine import Engine
 from torch import Tensor, nn
 
+from scripts.errors import InputError
 from scripts.network import ETSCNet
+from scripts.release import add_reference
 from scripts.training import BestBranches, LearningRate, best_network
 from tests.conftest import BUNDLE, ROOT, SMALL
 
@@ -101,11 +104,45 @@ def test_a_training_leaves_weights_origin_log_and_pictures(trained: Path) -> Non
     assert float(network.threshold) == pytest.approx(origin["threshold"]["threshold"])
     assert origin["data"]["synthetic"] is True
     assert origin["data"]["cases"] == {"training": 12, "validation": 4, "testing": 4}
+    assert origin["reference"]["cases"] == {"training": 12, "validation": 4}
+    assert set(origin["reference"]["statistics"]) == {"flair", "t2w"} and len(origin["reference"]["calibration"]) == 16
+    features = origin["reference"]["features"]
+    assert set(features["layers"]["first"]["branches"]) == {"flair", "t2w"}
+    assert set(features["layers"]) | set(features["reasons"]) == {"first", "last"}
+    assert origin["temperature"]["cases"] == 4 and (
+        origin["temperature"]["temperature"] or origin["temperature"]["reason"]
+    )
     rows = (trained / "training.csv").read_text().splitlines()
     assert rows[0] == "epoch,train_loss,auc_flair,loss_flair,auc_t2w,loss_t2w,seconds"
     assert len(rows) == 4
     assert (trained / "training.png").stat().st_size > 10_000
     assert list((trained / "tensorboard").glob("events.*"))
+
+
+def test_the_verb_finds_what_the_training_found(trained: Path, cohort: Path, tmp_path: Path) -> None:
+    for name in ("model.pt", "model.json", "datalist.json"):
+        shutil.copy(trained / name, tmp_path / name)
+    said = json.loads((tmp_path / "model.json").read_text())
+    bare = {key: value for key, value in said.items() if key not in ("reference", "temperature")}
+    (tmp_path / "model.json").write_text(json.dumps(bare))
+    options = {"dataset_dir": str(cohort), "bundle_root": str(BUNDLE)}
+    add_reference(str(tmp_path / "model.pt"), datalist=str(tmp_path / "datalist.json"), **options)
+    made = json.loads((tmp_path / "model.json").read_text())
+    assert made["reference"]["statistics"] == said["reference"]["statistics"]
+    assert made["temperature"]["reason"] == said["temperature"]["reason"]
+    assert {**made, "reference": None, "temperature": None} == {**said, "reference": None, "temperature": None}
+    assert (tmp_path / "model.pt").read_bytes() == (trained / "model.pt").read_bytes()
+    (tmp_path / "model.json").write_text(json.dumps({**bare, "fusion": {**said["fusion"], "brier": 0.1}}))
+    with pytest.raises(InputError, match="a validation Brier score of"):
+        add_reference(str(tmp_path / "model.pt"), datalist=str(tmp_path / "datalist.json"), **options)
+    other = json.loads((tmp_path / "datalist.json").read_text())
+    other["training"].append(other["testing"].pop())
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    with pytest.raises(InputError, match="a split of"):
+        add_reference(str(tmp_path / "model.pt"), datalist=str(tmp_path / "other.json"), **options)
+    (tmp_path / "model.json").unlink()
+    with pytest.raises(InputError, match="no origin"):
+        add_reference(str(tmp_path / "model.pt"), datalist=str(tmp_path / "datalist.json"), **options)
 
 
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(
