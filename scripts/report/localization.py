@@ -111,11 +111,7 @@ def _words(name: str, found: Mapping[str, Any], content: Mapping[str, Any]) -> s
         f"fill {100 * found['tuber_share']['value']:.2f} % of the brain: {against[excess]} a map without contrast would.",
         f"In a common box, a child's own map puts {100 * exchange['own']:.2f} % there and other children's maps for the same "
         f"outcome {100 * exchange['others']:.2f} % (p {_p(exchange['p'])}, one-sided permutation test): "
-        + {
-            1: "the maps tell this child's tubers from those of others.",
-            -1: "a child's own map does worse than those of others.",
-            0: "the maps do not tell this child's tubers from those of others.",
-        }[gain if exchange["p"] <= 0.05 or gain < 0 else 0],
+        f"{_exchange_words(gain, exchange['p'])}",
         f"The maximum lies within {content['tolerance_mm']:g} mm of a tuber in {100 * found['near_tuber']['value']:.1f} % of the "
         f"children; a random point of the brain in {100 * found['near_share']['value']:.1f} %, other children's maxima in "
         f"{100 * found['exchange']['near_tuber']['others']:.1f} %.",
@@ -132,6 +128,14 @@ def _words(name: str, found: Mapping[str, Any], content: Mapping[str, Any]) -> s
             }[side]
         )
     return " ".join(parts)
+
+
+def _exchange_words(gain: int, p: float) -> str:
+    if gain < 0:
+        return "a child's own map does worse than those of others."
+    if (gain > 0) != (p <= 0.05):
+        return "the test and the interval of the gain do not agree, and whether the maps tell this child's tubers stays open."
+    return f"the maps {'' if gain > 0 else 'do not '}tell this child's tubers from those of others."
 
 
 def _notes(content: Mapping[str, Any]) -> list[str]:

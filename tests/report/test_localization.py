@@ -116,6 +116,15 @@ def test_random_weights_are_compared_child_by_child(tmp_path: Path) -> None:
     assert "no difference that shows" in same
 
 
+def test_a_test_and_an_interval_that_disagree_leave_it_open(tmp_path: Path) -> None:
+    _, found = section_of(children(3.0), tmp_path)
+    for p, low in ((0.018, -0.001), (0.2, 0.001)):
+        energy = {**found["exchange"]["energy"], "p": p, "gain": {"value": 0.003, "interval": [low, 0.006], "n": 20}}
+        changed = {"flair": {**found, "exchange": {**found["exchange"], "energy": energy}}}
+        text, _ = section_of(children(3.0), tmp_path, modalities=changed)
+        assert "stays open" in text and "from those of others" not in text
+
+
 def test_outcomes_are_told_apart(tmp_path: Path) -> None:
     near, far = children(3.0), children(0.5)
     other = {**SIDECAR, "Outcome": "controlled"}
