@@ -8,6 +8,7 @@ from scripts.commands import run
 
 VERBS = {
     "onnx": "export.to_onnx:export_onnx",
+    "brain-extraction": "export.brain_extraction:export_brain_extraction",
     "parity": "export.parity:parity",
     "tensorrt": "export.engine:export_tensorrt",
     "benchmark": "export.benchmark:benchmark",
