@@ -16,6 +16,7 @@ def predict(
     exports: str = "exports",
     flair_mask: str | None = None,
     t2w_mask: str | None = None,
+    brain_extraction: str | None = None,
     runtime: str = "cpu",
     form: str | None = None,
     preprocessing: str = "numpy",
@@ -33,6 +34,8 @@ def predict(
         exports: the folder of etscnet.json.
         flair_mask: brain mask on the FLAIR's grid; without masks the images must be brain-extracted.
         t2w_mask: brain mask on the T2w's grid.
+        brain_extraction: network: the exports' brain_extraction.onnx finds the brains of images with skull; mask: the masks that
+            are given; none: the images hold the brain alone. By default mask with masks, else none.
         runtime: cpu, cuda or ort-tensorrt of ONNX Runtime, or tensorrt itself.
         form: of the manifest's; by default the one for this processor, or gpu-fp32.
         preprocessing: numpy, or graph: the exported preprocess.onnx on ONNX Runtime.
@@ -48,6 +51,9 @@ def predict(
     _check_numbers(threads=(threads, 1, 1024), memory_mb=(memory_mb, 1, None))
     given = {"flair": flair_mask, "t2w": t2w_mask}
     masks = {name: str(path) for name, path in given.items() if path is not None}
+    if masks and brain_extraction not in (None, "mask"):
+        found, remedy = f"masks and --brain_extraction {brain_extraction}", "Leave one of them."
+        raise InputError(found, expected="one way to find the brains", remedy=remedy)
     with Classifier(
         str(exports),
         runtime=runtime,
@@ -56,6 +62,7 @@ def predict(
         threads=int(threads),
         memory_mb=memory_mb,
         engines=engines,
+        brain_extraction=brain_extraction or "none",
     ) as classifier:
         result = classifier.predict({"flair": str(flair), "t2w": str(t2w)}, masks)
     text = json.dumps(result.to_dict(), indent=2)
@@ -79,6 +86,7 @@ def serve(
     threads: int = 2,
     memory_mb: float = 2000,
     engines: str | None = None,
+    brain_extraction: str = "none",
     queue: int = 4,
     body_mb: float = 100,
     body_seconds: float = 60,
@@ -94,6 +102,7 @@ def serve(
         port: 0 for any that is free; the log says which.
         memory_mb: the most resident memory, the bodies of all requests that may wait included: a model that does not fit is
             refused, and so is a study.
+        brain_extraction: of studies that come without masks: none, network or mask, as of predict.
         queue: requests that may wait beside the one in work; more are answered 503.
         body_mb: the largest body of a request, 10^6 bytes.
         body_seconds: from a body's first byte to its last.
@@ -139,6 +148,7 @@ def serve(
             threads=int(threads),
             memory_mb=for_the_model,
             engines=engines,
+            brain_extraction=brain_extraction,
         ),
         host=str(host),
         port=int(port),

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etscnet_edge import __version__
+from etscnet_edge.brain_extraction.manifest import read_brain_manifest
+from etscnet_edge.brain_extraction.studies import study_extractor
 from etscnet_edge.errors import InputError
 from etscnet_edge.golden import accept
 from etscnet_edge.manifest import Manifest, read_manifest
@@ -26,6 +28,7 @@ from etscnet_edge.source import Source
 from etscnet_edge.study import Study, read_study
 
 GPU_FORM = "gpu-fp32"
+BRAIN_EXTRACTION = ("none", "network", "mask")
 NO_DISTANCE = "not computed: the exported files give no features."
 EDGE = 1e-7  # of 0 and 1, which have no logit; float32 scores do reach them
 # A voxel while it is read and prepared: decoded and scaled (8 bytes each at most, and 8 in between), float32, masks.
@@ -47,6 +50,8 @@ class Classifier:
         memory_mb: the most resident memory of this process, 10^6 bytes; None: no limit.
         engines: where TensorRT's engines lie; None: beside the export.
         for_timing: take an export for timing, whose scores mean nothing, too.
+        brain_extraction: of images that come without masks: "none", they hold the brain alone; "network", it is found by
+            brain_extraction.onnx of the export, on the CPU; "mask", they are refused.
 
     Raises:
         InputError: files that are not those of the export, a form that does not run here, no such runtime, or a budget of memory
@@ -64,11 +69,13 @@ class Classifier:
         memory_mb: float | None = None,
         engines: str | Path | None = None,
         for_timing: bool = False,
+        brain_extraction: str = "none",
     ) -> None:
         start = time.perf_counter()
         for option, given, known in (
             ("runtime", runtime, [*RUNTIMES, "tensorrt"]),
             ("preprocessing", preprocessing, list(PREPROCESSING)),
+            ("brain_extraction", brain_extraction, list(BRAIN_EXTRACTION)),
         ):
             if given not in known:
                 found, remedy = f"no {option} {given!r}", f"Correct --{option}."
@@ -80,6 +87,13 @@ class Classifier:
             import_onnxruntime(runtime)
         left = None if memory_mb is None else memory_mb - resident_mb()
         self.form = manifest.choose(form or (None if runtime == "cpu" else GPU_FORM), runtime=runtime, memory_mb=left)
+        self.brain_extraction, self._extract, self._brain_warnings = brain_extraction, None, []
+        if brain_extraction == "network":
+            brains = read_brain_manifest(exports)
+            brains.content()  # a changed file is refused now, and again when it is loaded
+            _check_fit(brains.said["network"]["memory_mb"], left)
+            self._extract = study_extractor(brains, threads=threads, memory_mb=memory_mb)
+            self._brain_warnings = list(brains.said["warnings"])
         entry = manifest.said["forms"][self.form]
         self._limits = manifest.limits
         if left is not None:
@@ -139,7 +153,7 @@ class Classifier:
 
         Args:
             images: modality -> NIfTI file, one for each of the model's.
-            masks: modality -> brain mask on its image's grid, all of them or none; without, the images are brain-extracted.
+            masks: modality -> brain mask on its image's grid, all of them or none; without, see `brain_extraction`.
 
         Raises:
             InputError: a modality missing or unknown, or a file that is at fault. There is no score then.
@@ -152,9 +166,13 @@ class Classifier:
                     expected=f"one of each of {modalities}",
                     remedy="Give every modality's file.",
                 )
+        if not masks and self.brain_extraction == "mask":
+            raise InputError("no masks", expected=f"one of each of {modalities}", remedy="Give every image's mask.")
         start = time.perf_counter()
         study = self.read({name: images[name] for name in modalities}, masks)
-        read, start = _since(start), time.perf_counter()
+        brains = study.brain_extraction
+        extracted = float(brains.get("milliseconds", 0.0))
+        read, start = round(_since(start) - extracted, 1), time.perf_counter()
         image = self.prepare(study)
         files = {name: {"name": source.name, "sha256": source.sha256} for name, source in study.sources.items()}
         grids = {name: ras_grid(volume.affine, volume.stored.shape) for name, volume in study.volumes.items()}
@@ -178,6 +196,7 @@ class Classifier:
         score, branches = self.score(image)
         ran = _since(start)
         verdict = self.verdict(score)
+        said = self._brain_warnings if brains["method"] == "network" else []
         return Prediction(
             score=score,
             branch_scores=branches,
@@ -187,25 +206,28 @@ class Classifier:
             calibration=self.manifest.temperature,
             quality=quality,
             out_of_distribution={"flagged": None, "reason": NO_DISTANCE},
+            brain_extraction=brains,
             files=files,
             model=self.model,
             milliseconds={
                 "load": self.load_ms,
                 "read": read,
+                "brain_extraction": extracted,
                 "preprocess": prepared,
                 "quality": looked_at,
                 "wait_for_load": waited,
                 "network": ran,
             },
             peak_memory_mb=peak_mb(),
-            warnings=[self.manifest.said["intended_use"], *self.manifest.said["warnings"], *unlike],
+            warnings=[self.manifest.said["intended_use"], *self.manifest.said["warnings"], *said, *unlike],
             image=image,
         )
 
     def read(self, images: Mapping[str, str | Path | Source], masks: Mapping[str, str | Path | Source]) -> Study:
         """The study's volumes, checked by the manifest's limits and the budget of memory; errors as `predict`."""
         orientation = self.manifest.said["preprocessing"]["orientation"]
-        return read_study(images, masks, orientation=orientation, limits=self._limits)
+        extract = None if masks else self._extract
+        return read_study(images, masks, orientation=orientation, limits=self._limits, extract=extract)
 
     def prepare(self, study: Study) -> Image:
         """Volumes on their own grids -> image (1, M, x, y, z) float32 in [0, 1]; one volume a thread."""
@@ -257,6 +279,15 @@ def _open(manifest: Manifest, form: str, runtime: str, *, threads: int, engines:
     file = manifest.said["forms"][form]["file"]
     content = manifest.content(file)
     return lambda: OnnxSession(content, name=file, threads=threads, runtime=runtime)
+
+
+def _check_fit(needed_mb: float, left_mb: float | None) -> None:
+    if left_mb is not None and needed_mb > left_mb:
+        raise InputError(
+            f"the brain extraction takes {needed_mb:.0f} MB",
+            expected=f"at most {left_mb:.0f} MB, which the budget leaves for it",
+            remedy="Give more --memory_mb, or leave --brain_extraction network.",
+        )
 
 
 def _since(start: float) -> float:

@@ -36,7 +36,14 @@ def draw(prediction: Prediction) -> bytes:
     rows = [_slices(prediction.image[0, number]) for number in range(len(modalities))]
     heights = [max(plane.shape[0] for plane in row) + 34 for row in rows]
     bars = 60 * (len(modalities) + 1)
-    page = Image.new("RGB", (WIDTH, 150 + sum(heights) + bars + 150), PAPER)
+    model = prediction.model
+    lines = [
+        *prediction.warnings[1:],
+        f"model {model['version']} ({model['form']}, {model['precision']}, {model['runtime']}), "
+        f"SHA-256 {model['sha256'][:16]}...",
+        *(f"{name}: {file['name']}, SHA-256 {file['sha256'][:16]}..." for name, file in prediction.files.items()),
+    ]
+    page = Image.new("RGB", (WIDTH, 150 + sum(heights) + bars + max(150, 40 + 22 * len(lines))), PAPER)
     pen = ImageDraw.Draw(page)
     pen.text((MARGIN, 28), f"Score {prediction.score:.3f}: {prediction.decision}", INK, large)
     pen.text((MARGIN, 76), f"that seizures will be controlled; threshold {prediction.threshold:.3f}", QUIET, usual)
@@ -52,14 +59,7 @@ def draw(prediction: Prediction) -> bytes:
     for name, score in scores.items():
         _bar(pen, top + 10, name, score, prediction.threshold, usual)
         top += 60
-    model = prediction.model
-    lines = [
-        *prediction.warnings[1:],
-        f"model {model['version']} ({model['form']}, {model['precision']}, {model['runtime']}), "
-        f"SHA-256 {model['sha256'][:16]}...",
-        *(f"{name}: {file['name']}, SHA-256 {file['sha256'][:16]}..." for name, file in prediction.files.items()),
-    ]
-    for line in lines[:6]:
+    for line in lines:
         pen.text((MARGIN, top + 12), line[:140], QUIET, small)
         top += 22
     content = io.BytesIO()

@@ -22,9 +22,10 @@ class Prediction:
         calibration: the temperature, or the reason why there is none.
         quality: how like the training cohort the study's images are; see quality.judge.
         out_of_distribution: {"flagged": None, "reason"}: the distance of the network's features is not computed here.
+        brain_extraction: the method, of a mask its millilitres, of the network its SHA-256 and what it found; see Study.
         files: what was scored: modality -> its name and SHA-256; masks as "<modality>_mask".
         model: version, form, file, SHA-256, runtime, precision, preprocessing, threads, this package's version.
-        milliseconds: by stage: "load" of the model, "read" with all checks, "preprocess", "network".
+        milliseconds: by stage: "load" of the model, "read" with all checks, "brain_extraction", "preprocess", "network".
         peak_memory_mb: the most resident memory that the process has had, 10^6 bytes; None where the system doesn't tell.
         warnings: the intended use, what the manifest says of the weights, and where this study is unlike the training cohort.
         image: (1, M, x, y, z) float32, as the network saw it; not in the JSON.
@@ -38,6 +39,7 @@ class Prediction:
     calibration: dict[str, Any]
     quality: dict[str, Any]
     out_of_distribution: dict[str, Any]
+    brain_extraction: dict[str, Any]
     files: dict[str, dict[str, str]]
     model: dict[str, Any]
     milliseconds: dict[str, float]

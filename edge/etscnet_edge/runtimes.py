@@ -48,18 +48,28 @@ class OnnxSession:
         threads: of ONNX Runtime.
         runtime: one of RUNTIMES.
         reuse: let the planner reuse buffers in place.
+        arena: keep freed memory for the next run; without, every tensor's goes back when it is not needed any more.
 
     Raises:
         InputError: ONNX Runtime or the provider is not installed, or it can't run the whole graph.
     """
 
-    def __init__(self, content: bytes, *, name: str, threads: int, runtime: str = "cpu", reuse: bool = False) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        name: str,
+        threads: int,
+        runtime: str = "cpu",
+        reuse: bool = False,
+        arena: bool = True,
+    ) -> None:
         provider, settings = RUNTIMES[runtime]
         onnxruntime = import_onnxruntime(runtime)
         self.version = f"onnxruntime {onnxruntime.__version__}, {provider.removesuffix('ExecutionProvider')}"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.enable_mem_pattern, options.enable_mem_reuse = False, reuse
+        options.enable_mem_pattern, options.enable_mem_reuse, options.enable_cpu_mem_arena = False, reuse, arena
         options.log_severity_level = 3
         if runtime != "cpu":  # a node that the GPU does not take is an error
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

@@ -6,11 +6,12 @@ The limits are the bundle's own, from the manifest.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from etscnet_edge.nifti import MAX_HEADER, Limits, Volume, forwards, read_volume
 from etscnet_edge.source import Source, open_source
 
 Mask = NDArray[np.bool_]
+Extract = Callable[[Mapping[str, Volume]], tuple[dict[str, Mask], dict[str, Any]]]
 SAMPLE = 100_000  # voxels, about, at most: enough for a percentile or a correlation
 
 
@@ -31,11 +33,14 @@ class Study:
         volumes: modality -> image.
         masks: modality -> brain mask (x, y, z) on its image's grid; empty where the images are brain-extracted.
         sources: modality, or "<modality>_mask" -> file.
+        brain_extraction: how the brains were found: "method" ("none", "mask", "network"), "images": modality -> "mask_ml", and
+            what `brain_extraction.extract_study` says.
     """
 
     volumes: dict[str, Volume]
     masks: dict[str, Mask]
     sources: dict[str, Source]
+    brain_extraction: dict[str, Any]
 
 
 def read_study(
@@ -44,6 +49,7 @@ def read_study(
     *,
     orientation: str,
     limits: Limits,
+    extract: Extract | None = None,
 ) -> Study:
     """Read and check every modality, each in a thread of its own.
 
@@ -52,6 +58,7 @@ def read_study(
         masks: modality -> brain mask on its image's grid; none where the images are brain-extracted.
         orientation: of the arrays.
         limits: see Manifest.limits.
+        extract: finds the brains of images that have their skull, and says how; None where masks are given or none are needed.
 
     Raises:
         InputError: a file that is at fault, the same image twice, values that are not finite, an empty or constant image, a voxel
@@ -70,7 +77,8 @@ def read_study(
         mask = None
         if name in masks:
             mask = _read_mask(sources[f"{name}_mask"], volume, orientation=orientation, limits=limits)
-        _check_brain(name, volume, mask, limits=limits)
+        if extract is None:
+            _check_brain(name, volume, mask, limits=limits)
         return volume, mask
 
     with ThreadPoolExecutor(len(images)) as pool:
@@ -78,7 +86,17 @@ def read_study(
     volumes = {name: volume for name, (volume, _) in found.items()}
     for first, second in combinations(volumes, 2):
         _check_pair(first, volumes[first], second, volumes[second], limits)
-    return Study(volumes, {name: mask for name, (_, mask) in found.items() if mask is not None}, sources)
+    brains = {name: mask for name, (_, mask) in found.items() if mask is not None}
+    if extract is not None:
+        brains, said = extract(volumes)
+        for name, volume in volumes.items():
+            _check_brain(name, volume, brains[name], limits=limits)
+    elif brains:
+        millilitres = {name: _millilitres(mask, volumes[name]) for name, mask in brains.items()}
+        said = {"method": "mask", "images": {name: {"mask_ml": round(ml, 1)} for name, ml in millilitres.items()}}
+    else:
+        said = {"method": "none"}
+    return Study(volumes, brains, sources, said)
 
 
 def _read_mask(source: Source, volume: Volume, *, orientation: str, limits: Limits) -> Mask:
@@ -103,13 +121,15 @@ def _check_brain(name: str, volume: Volume, mask: Mask | None, *, limits: Limits
     if mask is not None:
         inside &= mask[turn]
     voxels = int(np.count_nonzero(inside))
-    millilitres = voxels * abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
+    millilitres = _millilitres(inside, volume)
     lowest, highest = limits["brain_ml"]
     if not lowest <= millilitres <= highest:
         raise InputError(
             f"{name}: the brain-extracted image fills {millilitres:.0f} ml",
             expected=f"between {lowest:g} and {highest:g} ml",
-            remedy="Check the mask." if mask is not None else f"Extract the brain, or give its mask ({name}_mask).",
+            remedy="Check the mask."
+            if mask is not None
+            else f"Extract the brain (--brain_extraction network), or give its mask ({name}_mask).",
             file=volume.file,
         )
     largest = float(values.max() if mask is None else values.max(where=inside, initial=0))
@@ -123,6 +143,10 @@ def _check_brain(name: str, volume: Volume, mask: Mask | None, *, limits: Limits
             remedy="Check that this is no mask, and that no voxel is out of range.",
             file=volume.file,
         )
+
+
+def _millilitres(inside: Mask, volume: Volume) -> float:
+    return int(np.count_nonzero(inside)) * abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
 
 
 def _every(voxels: int) -> tuple[slice, slice, slice]:

@@ -99,7 +99,8 @@ async def _studies(request: Request) -> Response:
         prediction = classifier.predict(*study)
         spent = prediction.milliseconds
         response = JSONResponse(prediction.to_dict())
-        return Worked(response, (spent["read"] + spent["preprocess"]) / 1e3, spent["network"] / 1e3)
+        before = spent["read"] + spent["brain_extraction"] + spent["preprocess"]
+        return Worked(response, before / 1e3, spent["network"] / 1e3)
 
     return await service.answer(request, read, work)
 
@@ -154,6 +155,7 @@ async def _model_metadata(request: Request) -> Response:
         "model_version": said["version"],
         "modalities": classifier.manifest.modalities,
         "threshold": said["threshold"],
+        "brain_extraction": classifier.brain_extraction,
         "intended_use": said["intended_use"],
         "warnings": said["warnings"],
     }
