@@ -8,9 +8,9 @@ from scripts.commands import run
 
 VERBS = {
     "cohort": "scripts.cohort:make_datalists",
-    "explain": "scripts.explain:explain",
+    "explain": "scripts.explanation.explain:explain",
     "halve": "scripts.release:halve",
-    "localize": "scripts.localization:localize",
+    "localize": "scripts.explanation.localization:localize",
     "models": "scripts.experiments.models:run_models",
     "phantom": "scripts.phantom.cohort:make_cohort",
     "phantom-picture": "scripts.phantom.picture:draw_pair",

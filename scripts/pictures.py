@@ -17,8 +17,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from scripts.explanation.maps import BrainMap
 from scripts.files import write_atomically
-from scripts.maps import BrainMap
 from scripts.stats.roc import auc, auc_interval, roc_curve
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from scripts.maps import BrainMap
+from scripts.explanation.maps import BrainMap
 from scripts.pictures import case_picture, explanation_picture, learning_curves, roc_picture
 
 RESULT: dict[str, Any] = {

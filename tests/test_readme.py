@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import shlex
 from importlib import import_module
@@ -51,7 +52,11 @@ def test_a_documented_command_exists_with_its_options(words: list[str]) -> None:
     elif words[:3] in (["python", "-m", "scripts"], ["python", "-m", "export"]):
         verbs = VERBS if words[2] == "scripts" else EXPORT_VERBS
         module, function = verbs[words[3]].split(":")
-        assert options(words).keys() <= inspect.signature(getattr(import_module(module), function)).parameters.keys()
+        parameters = inspect.signature(getattr(import_module(module), function)).parameters
+        known = set(parameters)
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):  # those of inference.json
+            known |= json.loads((BUNDLE / "configs" / "inference.json").read_text()).keys()
+        assert options(words).keys() <= known
     elif words[0] == "make":
         assert set(words[1:]) <= set(
             re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from scripts.errors import InputError
-from scripts.lesion_maps import Found
-from scripts.localization import mean_estimate, summarise
-from scripts.overlap import Boxed, Overlap
+from scripts.explanation.lesion_maps import Found
+from scripts.explanation.localization import mean_estimate, summarise
+from scripts.explanation.overlap import Boxed, Overlap
 from scripts.report.document import Table, Text
 from scripts.report.localization import localization_section, localization_text
 
@@ -191,5 +191,8 @@ def test_a_damaged_file_is_refused(content: str, tmp_path: Path) -> None:
 
 
 def test_neither_torch_nor_monai_is_needed() -> None:
-    code = "import sys, scripts.localization, scripts.report.localization; assert not {'torch', 'monai'} & set(sys.modules)"
+    code = (
+        "import sys, scripts.explanation.localization, scripts.report.localization;"
+        "assert not {'torch', 'monai'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from scripts.bids import Case
 from scripts.errors import InputError
-from scripts.gradcam import ClassMap, FeatureGrid, choose_layer, feature_grid
+from scripts.explanation.gradcam import ClassMap, FeatureGrid, choose_layer, feature_grid
+from scripts.explanation.maps import BrainMap, Float64, lay_over
 from scripts.handlers import DECISIONS
-from scripts.maps import BrainMap, Float64, lay_over
 from scripts.network import ETSCNet
 
 

@@ -3,8 +3,8 @@
     python -m scripts explain --dataset_dir DIR --brain_extraction mask --output_dir results/explain
 
 Cases, preprocessing, network, threshold and device are those of `bundle/configs/inference.json`, whose scalars are options here
-too (--datalist, --flair and --t2w, --checkpoint, ...). The folder is a BIDS derivative (`scripts.maps`), with maps.csv (one row
-a map), failures.csv and a page a case. What a map is: `scripts.gradcam`.
+too (--datalist, --flair and --t2w, --checkpoint, ...). The folder is a BIDS derivative (`maps`), with maps.csv (one row
+a map), failures.csv and a page a case. What a map is: `gradcam`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,9 @@ from scripts.bids import Case
 from scripts.checkpoint import model_version, origin_warning
 from scripts.config import check_ids, check_size
 from scripts.errors import InputError
-from scripts.explainer import Choice, Explainer, Explanation, prepare
-from scripts.files import sha256, write_csv
-from scripts.gradcam import METHODS, randomised
-from scripts.handlers import DECISIONS, RESEARCH_ONLY
-from scripts.maps import (
+from scripts.explanation.explainer import Choice, Explainer, Explanation, prepare
+from scripts.explanation.gradcam import METHODS, randomised
+from scripts.explanation.maps import (
     check_names,
     describe_dataset,
     figure_path,
@@ -37,6 +35,8 @@ from scripts.maps import (
     store_map,
     write_sidecar,
 )
+from scripts.files import sha256, write_csv
+from scripts.handlers import DECISIONS, RESEARCH_ONLY
 from scripts.network import ETSCNet
 from scripts.pictures import explanation_picture
 

@@ -17,11 +17,11 @@ from monai.bundle import ConfigParser
 from scripts.checkpoint import save
 from scripts.commands import run
 from scripts.errors import InputError
-from scripts.gradcam import randomised
+from scripts.explanation.gradcam import randomised
 from scripts.network import ETSCNet
 from tests.conftest import BUNDLE, brain_image
 
-VERBS = {"explain": "scripts.explain:explain", "localize": "scripts.localization:localize"}
+VERBS = {"explain": "scripts.explanation.explain:explain", "localize": "scripts.explanation.localization:localize"}
 SUFFIXES = {"flair": "FLAIR", "t2w": "T2w"}
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from scripts.errors import InputError
-from scripts.maps import peak
+from scripts.explanation.maps import peak
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

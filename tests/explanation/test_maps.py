@@ -13,9 +13,18 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from scripts.errors import InputError
-from scripts.explainer import prepare
-from scripts.gradcam import FeatureGrid
-from scripts.maps import bids_name, check_names, describe_dataset, lay_over, map_path, peak, sources, store_map
+from scripts.explanation.explainer import prepare
+from scripts.explanation.gradcam import FeatureGrid
+from scripts.explanation.maps import (
+    bids_name,
+    check_names,
+    describe_dataset,
+    lay_over,
+    map_path,
+    peak,
+    sources,
+    store_map,
+)
 from tests.conftest import BUNDLE, brain_image
 
 AXES = ("RAS", "LPS", "PSR", "AIL", "SRP")

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from scripts.errors import InputError
-from scripts.gradcam import ClassMap, choose_layer, feature_grid, randomised
+from scripts.explanation.gradcam import ClassMap, choose_layer, feature_grid, randomised
 from scripts.network import ETSCNet, efficientnet3d_b0
 from tests.conftest import BUNDLE
 

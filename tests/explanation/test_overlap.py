@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scripts.errors import InputError
-from scripts.overlap import Overlap, exchange_test, exchanged_distance, exchanged_energy, overlap
+from scripts.explanation.overlap import Overlap, exchange_test, exchanged_distance, exchanged_energy, overlap
 
 SHAPE = (20, 20, 10)
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])

@@ -2,7 +2,7 @@
 
     python -m scripts localize --dataset_dir DIR --maps_dir results/explain --output_dir results/localization
 
-What is read: `scripts.lesion_maps`. What is measured: `scripts.overlap`. Every child counts once. Means over children come with
+What is read: `lesion_maps`. What is measured: `overlap`. Every child counts once. Means over children come with
 BCa bootstrap intervals (scipy.stats.bootstrap), shares of children with Wilson's. A child without tubers, or whose map is 0
 everywhere, is left out and named. No torch.
 """
@@ -24,10 +24,10 @@ from tqdm import tqdm
 
 from scripts.bids import SUFFIXES, find_cases
 from scripts.errors import InputError
+from scripts.explanation.lesion_maps import TUBERS, Found, LesionReader
+from scripts.explanation.maps import map_path
+from scripts.explanation.overlap import exchange_test, exchanged_distance, exchanged_energy
 from scripts.files import write_atomically, write_csv
-from scripts.lesion_maps import TUBERS, Found, LesionReader
-from scripts.maps import map_path
-from scripts.overlap import exchange_test, exchanged_distance, exchanged_energy
 from scripts.report.localization import localization_section, localization_text
 from scripts.stats.decisions import wilson
 from scripts.stats.roc import Interval

@@ -1,4 +1,4 @@
-"""A child's map beside its lesion labels, read and compared: what `scripts.localization` sums up.
+"""A child's map beside its lesion labels, read and compared: what `localization` sums up.
 
 Labels: `derivatives/*/sub-XX[/ses-Y]/anat/*_space-{FLAIR,T2w}_desc-lesions_dseg.nii.gz`, on the image's own grid as the map is;
 their meaning in the same derivative's `desc-lesions_dseg.tsv`. No torch.
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from scripts.bids import SUFFIXES, Case
 from scripts.errors import InputError
-from scripts.maps import bids_name, map_path
-from scripts.overlap import Overlap, overlap
+from scripts.explanation.maps import bids_name, map_path
+from scripts.explanation.overlap import Overlap, overlap
 
 TUBERS = ("tuber", "cyst part of a tuber")  # names in desc-lesions_dseg.tsv
 
