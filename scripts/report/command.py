@@ -33,7 +33,7 @@ def write_report(
     predictions: str | Path | Sequence[str | Path],
     output_dir: str | Path,
     *,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     datalist: str | Path | None = None,
     table3: str | Path | None = None,
     localization: str | Path | None = None,

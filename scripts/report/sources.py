@@ -44,7 +44,7 @@ def read_runs(
     predictions: str | Path | Sequence[str | Path],
     outcomes: Mapping[str, int | None],
     *,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     common: bool = False,
 ) -> tuple[Run, ...]:
     """All runs, on the same children.
@@ -59,7 +59,8 @@ def read_runs(
         InputError: as `read_model`; a name is there twice; the files are not about the same children and `common` is off.
     """
     paths = [Path(str(path)) for path in ([predictions] if isinstance(predictions, str | Path) else predictions)]
-    given = list(names) if names else [_run_folder(path).resolve().name for path in paths]
+    said = [names] if isinstance(names, str) else names
+    given = list(said or (_run_folder(path).resolve().name for path in paths))
     twice = [name for name, times in Counter(given).items() if times > 1]
     if len(given) != len(paths) or twice or not paths:
         raise InputError(

@@ -124,7 +124,7 @@ def write_table2(
     predictions: str | Path | Sequence[str | Path],
     output_dir: str | Path,
     *,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     common: bool = False,
     seed: int = 0,
 ) -> str:

@@ -146,6 +146,11 @@ class TestRuns:
         assert one.model.subjects == other.model.subjects and len(one.model.subjects) == 19
         assert one.model.labels.tolist() == [labels[subject] for subject in one.model.subjects]
 
+    def test_one_name_is_a_name_and_not_its_letters(self, tmp_path: Path, cohort: Path, labels: dict[str, int]) -> None:
+        write_predictions(tmp_path / "a.csv", labels)
+
+        assert read_runs(tmp_path / "a.csv", outcomes(cohort), names="eTSC-Net")[0].model.name == "eTSC-Net"
+
     def test_two_models_of_one_name_are_refused(self, tmp_path: Path, cohort: Path, labels: dict[str, int]) -> None:
         for name in ("a.csv", "b.csv"):
             write_predictions(tmp_path / name, labels)
