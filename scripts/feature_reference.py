@@ -22,7 +22,7 @@ from scripts.errors import InputError
 from scripts.mahalanobis import Subspace, fit_subspace
 from scripts.rank import Rank
 
-LAYERS = {"first": "first convolution", "last": "last features"}
+LAYERS = {"first": "first convolution", "last": "last linear layer"}
 Features = Mapping[str, Mapping[str, NDArray[np.float32]]]  # layer -> modality -> (F,) of one case
 NOT_GIVEN = "not computed: the network here gives no features, as an exported file in its place."
 
@@ -138,12 +138,12 @@ def fit_features(
     for name, called in LAYERS.items():
         missing = [modality for modality in modalities if any(modality not in case.get(name, {}) for case in training)]
         if missing:
-            reasons[name] = f"no {called} of the branches {', '.join(missing)}."
+            reasons[name] = f"no features at the {called} of the branches {', '.join(missing)}."
             continue
         try:
             subspaces = {modality: fit_subspace(_stacked(training, name, modality)) for modality in modalities}
         except InputError as error:
-            reasons[name] = f"no {called}: {error}"
+            reasons[name] = f"no features at the {called}: {error}"
             continue
         distances = {one: subspaces[one].distance(_stacked(validation, name, one)) for one in modalities}
         unit = {modality: float(f"{np.median(values):.8g}") for modality, values in distances.items()}
@@ -155,7 +155,7 @@ def fit_features(
 def distance_sentences(judged: Mapping[str, Any]) -> list[str]:
     """What must be said of a case by `judge`: a sentence a flagged layer."""
     return [
-        f"Unlike the training cohort (p = {one['p']:.2g}): the {LAYERS[name]} lie "
+        f"Unlike the training cohort (p = {one['p']:.2g}): the features at the {LAYERS[name]} lie "
         + ", ".join(f"{distance:.3g} ({modality})" for modality, distance in one["distance"].items())
         + f" times as far from it as those of a usual validation case; limit {one['limit']:.3g}."
         for name, one in judged.get("layers", {}).items()

@@ -145,7 +145,10 @@ def test_without_features_the_reason_is_kept() -> None:
     again = reference_of({"reference": bare.to_dict()})
     assert again is not None and again.features.layers == {}
     judged = again.features.judge({})
-    assert judged["flagged"] is None and "no last features of the branches flair, t2w" in judged["reason"]
+    assert (
+        judged["flagged"] is None
+        and "no features at the last linear layer of the branches flair, t2w" in judged["reason"]
+    )
     assert distance_sentences(judged) == []
 
 

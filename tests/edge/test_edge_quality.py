@@ -92,7 +92,8 @@ def test_a_study_gets_what_the_bundle_gives_it(
 ) -> None:
     study = [{"case": "sub-01", **pair}]
     (tmp_path / "datalist.json").write_text(json.dumps(study))
-    run_bundle("inference", "inference.json", datalist=tmp_path / "datalist.json", output_dir=tmp_path, pictures=False)
+    options = {"brain_extraction": "none", "output_dir": tmp_path, "pictures": False}
+    run_bundle("inference", "inference.json", datalist=tmp_path / "datalist.json", **options)
     theirs = json.loads((tmp_path / "sub-01.json").read_text())
     files = {name: (f"{name}.nii.gz", Path(path).read_bytes()) for name, path in pair.items()}
     posted = requests.post(f"{server.url}/v1/studies", files=files, timeout=60).json()
