@@ -106,14 +106,13 @@ def unsound(said: dict[str, Any]) -> str:
         *(fault for name, form in _items(said, "forms") for fault in _faults(form, FORM_KEYS, f"forms.{name}.")),
         *(fault for name, file in _items(said, "files") for fault in _faults(file, FILE_KEYS, f"files.{name}.")),
         *_faults(said, {key: holds for key, holds in OPTIONAL.items() if key in said}, ""),
-        *_reference_faults(said),
     ]
     if faults:
         return faults[0]
     modalities, shape = len(said["modalities"]), said["inputs"]["image"]["shape"]
     if shape != [1, modalities, *said["spatial_size"]] or said["outputs"]["branch_scores"]["shape"] != [1, modalities]:
         return f"{modalities} modalities and an image of {shape}"
-    return ""
+    return next(iter(_reference_faults(said)), "")
 
 
 def _reference_faults(said: dict[str, Any]) -> list[str]:
