@@ -59,6 +59,10 @@ class TrainedBundle:
                 "modalities": list(self.network.modalities),
                 "spatial_size": list(spatial_size),
                 "brain_extraction": brain_extraction,
+                "hd_bet_weights": None,
+                "hd_bet_mirroring": False,
+                "mask_quality": "refuse",
+                "device": "cpu",
                 "preprocessing": self.config["preprocessing"],
             }
         )

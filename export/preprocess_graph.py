@@ -27,9 +27,7 @@ import onnx
 from monai.transforms import ConcatItemsd, MapTransform, Orientationd, Resized, ScaleIntensityd, ThresholdIntensityd
 
 from export.graph import IR_VERSION, OPSET, PRODUCER
-from scripts.errors import InputError
-from scripts.nifti import MAX_VOXELS
-from scripts.transforms import (
+from scripts.checks import (
     BRAIN_ML,
     CENTRE_DISTANCE_MM,
     EXTENT_MM,
@@ -37,10 +35,10 @@ from scripts.transforms import (
     MIN_CONTRAST,
     MIN_SQUARENESS,
     VOXEL_MM,
-    BrainExtractiond,
-    CheckStudyd,
-    LoadStudyd,
 )
+from scripts.errors import InputError
+from scripts.nifti import MAX_VOXELS
+from scripts.transforms import BrainExtractiond, CheckStudyd, LoadStudyd
 
 BRAIN = "scripts.transforms.BrainExtractiond"
 UNTOLD = ("dtype", "lazy")  # of MONAI's own machinery: nothing to tell the manifest
@@ -79,7 +77,8 @@ INSIDE = {
     BRAIN: Step(
         BrainExtractiond,
         {},
-        ("method",),  # where the mask comes from is each run's own choice
+        # where the mask comes from is each run's own choice
+        ("method", "hd_bet_weights", "hd_bet_mirroring", "device", "mask_quality"),
         """brain = Unsqueeze (mask, batch_channel)
         {y} = Where (brain, {x}, zero)""",
     ),

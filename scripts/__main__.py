@@ -9,6 +9,7 @@ from scripts.commands import run
 VERBS = {
     "cohort": "scripts.cohort:make_datalists",
     "explain": "scripts.explanation.explain:explain",
+    "extract": "scripts.brain_extraction.extract:extract",
     "halve": "scripts.release:halve",
     "localize": "scripts.explanation.localization:localize",
     "models": "scripts.experiments.models:run_models",

@@ -1,6 +1,7 @@
 """Cases -> samples: preprocessing cached on disk, augmentation that depends on seed, epoch and case alone, one bad case aside.
 
-A sample is {"case": name, "image": (M, x, y, z) float32, "label": (1,) float32 where known, "seconds": {"load", "preprocess"}}.
+A sample is {"case": name, "image": (M, x, y, z) float32, "label": (1,) float32 where known, "seconds": {"load", "preprocess"}},
+and where a brain mask was computed "extraction" (how, JSON) and "extraction_faults" (text).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from monai.transforms import Compose, Randomizable
 from monai.utils import convert_to_tensor
 from tqdm import tqdm
 
-from scripts.errors import CohortError, InputError
+from scripts.errors import CohortError, InputError, RefusedMaskError, UnavailableError
 
 logger = logging.getLogger(__name__)
 Sample = dict[str, Any]
@@ -64,6 +65,7 @@ class StudyDataset(Dataset):
 
         Raises:
             CohortError: cases at fault, all of them listed; the others are cached all the same.
+            UnavailableError: something that every case needs is not there.
         """
         if self.cache_dir is None:
             return
@@ -74,6 +76,8 @@ class StudyDataset(Dataset):
             try:
                 if not self._cache_file(case).is_file():
                     self._image(case)
+            except UnavailableError:  # what the others need too
+                raise
             except InputError as error:
                 errors.append(error)
 
@@ -138,6 +142,9 @@ def mix(*numbers: int) -> int:
 class TolerantLoader:
     """Batches of one study for inference: a case at fault is put aside in `failures` with its reason, the others go on.
 
+    A picture of what is wrong, where there is one, is kept in `pictures`, case -> PNG. What every case needs and is not there
+    ends the run.
+
     Args:
         dataset: cases and their preprocessing; only its `data` and `transform` are used, step by step, so that each is timed.
     """
@@ -145,9 +152,11 @@ class TolerantLoader:
     def __init__(self, dataset: StudyDataset) -> None:
         self.dataset = dataset
         self.failures: list[dict[str, str]] = []
+        self.pictures: dict[str, bytes] = {}
 
     def __iter__(self) -> Iterator[Sample]:
         self.failures.clear()
+        self.pictures.clear()
         for case in tqdm(self.dataset.data, desc="studies", disable=None):
             sample = self._sample(case)
             if sample is not None:
@@ -156,6 +165,8 @@ class TolerantLoader:
     def _sample(self, case: Mapping[str, Any]) -> Sample | None:
         try:
             return self._timed(case)
+        except UnavailableError:
+            raise
         except Exception as error:  # whatever goes wrong in one study is that study's failure; the others go on
             self.fail(str(case["case"]), error)
             return None
@@ -165,6 +176,8 @@ class TolerantLoader:
         reason = str(error) if isinstance(error, InputError) else f"case {case}: {type(error).__name__}: {error}"
         logger.error("%s", reason)
         self.failures.append({"case": case, "reason": reason})
+        if isinstance(error, RefusedMaskError):
+            self.pictures[case] = error.picture
 
     def _timed(self, case: Mapping[str, Any]) -> Sample:
         seconds: dict[str, float] = {}
@@ -177,4 +190,5 @@ class TolerantLoader:
         sample: Sample = {"case": case["case"], "image": _plain(data["image"]), "seconds": seconds}
         if case.get("label") is not None:
             sample["label"] = torch.tensor([float(case["label"])])
+        sample.update({key: data[key] for key in ("extraction", "extraction_faults") if key in data})
         return sample

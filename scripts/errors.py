@@ -39,6 +39,27 @@ def _rebuild(found: str, expected: str, remedy: str, case: str | None, file: str
     return InputError(found, expected=expected, remedy=remedy, case=case, file=file)
 
 
+class UnavailableError(InputError):
+    """Something that every case needs is not there, such as a package or weights: a run stops at the first."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_unavailable, (self.found, self.expected, self.remedy)
+
+
+def _rebuild_unavailable(found: str, expected: str, remedy: str) -> UnavailableError:
+    return UnavailableError(found, expected=expected, remedy=remedy)
+
+
+class RefusedMaskError(InputError):
+    """The quality gate refuses a computed brain mask.
+
+    Attributes:
+        picture: a PNG of it; empty behind a process's border.
+    """
+
+    picture: bytes = b""
+
+
 class CohortError(ValueError):
     """Several cases of one cohort are at fault: each is listed with its reason."""
 

@@ -146,8 +146,11 @@ class PredictionWriter:
         }
         if "label" in sample:
             result["label"] = int(sample["label"])
+        if "extraction" in sample:
+            result["brain_extraction"] = json.loads(sample["extraction"])
+        doubts = [f"Brain mask: {sample['extraction_faults']}."] if sample.get("extraction_faults") else []
         seconds["network"] = round(self._network_seconds, 3)
-        return {**result, **judged, **self._model, "warnings": [*self.warnings, *warnings], "seconds": seconds}
+        return {**result, **judged, **self._model, "warnings": [*self.warnings, *doubts, *warnings], "seconds": seconds}
 
     def _write_tables(self, _: Engine) -> None:
         self._close()
@@ -155,6 +158,8 @@ class PredictionWriter:
             self.output_dir / "predictions.csv", [_row(result) for result in self.results], columns=self._columns()
         )
         write_csv(self.output_dir / "failures.csv", self.loader.failures, columns=["case", "reason"])
+        for case, picture in self.loader.pictures.items():
+            write_atomically(self.output_dir / f"{case}_refused.png", picture)
 
     def _columns(self) -> list[str]:
         branches = [f"score_{modality}" for modality in self.network.modalities]

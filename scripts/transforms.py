@@ -7,7 +7,7 @@ reading, a modality holds a MetaTensor (1, x, y, z) with its affine (voxel -> RA
 from __future__ import annotations
 
 import hashlib
-import math
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -19,23 +19,22 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Orientation, Transform
 
-from scripts.errors import InputError
+from scripts.brain_extraction import hd_bet, picture
+from scripts.brain_extraction.masks import COMPUTED, Extractor
+from scripts.brain_extraction.norms import age_months
+from scripts.brain_extraction.quality import GATES, StudyQuality, judge_study
+from scripts.checks import (
+    Case,
+    check_brain,
+    check_finite,
+    check_geometry,
+    check_pair,
+    check_values,
+    fault,
+)
+from scripts.errors import InputError, RefusedMaskError
 from scripts.network import ETSCNet
 from scripts.nifti import read_nifti
-
-Case = Mapping[Hashable, Any]
-VOXEL_MM = (0.2, 12.0)  # edges of a clinical head protocol's voxel, gap included
-EXTENT_MM = (60.0, 400.0)  # a field of view that holds a child's or an adult's brain, and no more than a head coil sees
-CENTRE_DISTANCE_MM = 40.0  # between the fields of view of two series of one session
-MIN_SQUARENESS = 0.7  # a voxel's volume by the product of its edges: 1 at right angles, less where axes are slanted
-BRAIN_ML = (250.0, 2200.0)  # from a newborn's brain to the largest adult's
-# The range of 98 % of a brain's voxels by its largest value. Ten real images: 0.43 to 0.70, a synthetic study: 0.54 and 0.67,
-# a mask: 0.
-MIN_CONTRAST = 0.01
-# Between two series of one shape, whole images. Two real pairs on one grid: 0.72 and 0.86, for both have the same background;
-# within the brain alone -0.4 and -0.1. An image and its copy at another scale: 1.
-MAX_CORRELATION = 0.9999
-SAMPLE = 100_000  # voxels, about, at most: enough for a percentile or a correlation
 
 
 class LoadStudyd(MapTransform):
@@ -93,116 +92,72 @@ class CheckStudyd(MapTransform):
 
     def __call__(self, data: Case) -> Case:
         for key in self.keys:
-            _check_values(data, str(key))
-            _check_geometry(data, str(key))
+            check_values(data, str(key))
+            check_geometry(data, str(key))
         for first, second in combinations(map(str, self.keys), 2):
-            _check_pair(data, first, second)
+            check_pair(data, first, second)
         return data
-
-
-def _fault(data: Case, key: str, found: str, expected: str, remedy: str) -> InputError:
-    image = data[key]
-    file = image.meta.get("filename_or_obj") if isinstance(image, MetaTensor) else None
-    return InputError(f"{key}: {found}", expected=expected, remedy=remedy, case=str(data["case"]), file=file)
-
-
-def _check_finite(data: Case, key: str) -> None:
-    values = data[key].as_tensor()
-    bad = values.numel() - int(torch.isfinite(values).sum())
-    if bad:
-        remedy = "Convert the series again, or repair the image."
-        raise _fault(data, key, f"{bad} voxels are NaN or infinite", "finite intensities", remedy)
-
-
-def _check_values(data: Case, key: str) -> None:
-    _check_finite(data, key)
-    values = data[key].as_tensor()
-    low, high = float(values.min()), float(values.max())
-    if low == high or high <= 0:
-        remedy = "Check the export: the image holds nothing."
-        raise _fault(
-            data, key, f"all intensities lie between {low:g} and {high:g}", "an image with a positive signal", remedy
-        )
-
-
-def _check_geometry(data: Case, key: str) -> None:
-    affine = data[key].affine.numpy().astype(float)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    edges = np.prod(spacing)
-    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine[:3, :3])) > MIN_SQUARENESS * edges > 0:
-        remedy = "Convert the series again; its position in the scanner is lost."
-        found = f"the affine {affine[:3].tolist()} is no position in space"
-        raise _fault(data, key, found, "finite axes at right angles", remedy)
-    extent = spacing * data[key].shape[1:]
-    unit = "Check that this is a head, and that the header's unit is millimetres."
-    if spacing.min() < VOXEL_MM[0] or spacing.max() > VOXEL_MM[1]:
-        found = f"voxels of {_by(spacing)} mm"
-        raise _fault(data, key, found, f"edges between {VOXEL_MM[0]} and {VOXEL_MM[1]} mm", unit)
-    if extent.min() < EXTENT_MM[0] or extent.max() > EXTENT_MM[1]:
-        found = f"a field of view of {_by(extent)} mm"
-        raise _fault(data, key, found, f"edges between {EXTENT_MM[0]:g} and {EXTENT_MM[1]:g} mm", unit)
-
-
-def _check_pair(data: Case, first: str, second: str) -> None:
-    one, other = data[first], data[second]
-    distance = float(np.linalg.norm(_centre(one) - _centre(other)))
-    if distance > CENTRE_DISTANCE_MM:
-        found = f"its centre lies {distance:.0f} mm from that of {first}"
-        remedy = "Check that both series are of one child and one session."
-        raise _fault(data, second, found, f"at most {CENTRE_DISTANCE_MM:g} mm", remedy)
-    if one.shape == other.shape:
-        every = _every(one[0].numel())
-        mine, theirs = (image[0].numpy()[every].ravel().astype(np.float64) for image in (one, other))
-        with np.errstate(invalid="ignore", divide="ignore"):  # no correlation where one is constant
-            alike = float(np.corrcoef(mine, theirs)[0, 1])
-        if abs(alike) > MAX_CORRELATION:
-            found = f"its voxels equal {first}'s but for their scale (correlation {alike:.6f})"
-            expected = f"two series, correlated by {MAX_CORRELATION:g} at most"
-            raise _fault(data, second, found, expected, f"Give the {second} file.")
-
-
-def _every(voxels: int) -> tuple[slice, slice, slice]:
-    """Along each axis the same step, so that about `SAMPLE` of the voxels are taken at most."""
-    step = slice(None, None, max(1, math.ceil((voxels / SAMPLE) ** (1 / 3))))
-    return step, step, step
-
-
-def _centre(image: MetaTensor) -> np.ndarray:
-    middle = (np.array(image.shape[1:]) - 1) / 2
-    world: np.ndarray = image.affine.numpy()[:3] @ np.append(middle, 1.0)
-    return world
-
-
-def _by(edges: np.ndarray) -> str:
-    return " x ".join(f"{edge:.4g}" for edge in edges)
 
 
 class BrainExtractiond(MapTransform):
     """Set everything but the brain to 0, by one of the `METHODS`:
 
-    "none": the images are brain-extracted already. An image whose tissue fills more than a brain is refused: it has a skull.
+    "hd-bet": by the network of the package hd-bet.
+    "bet": by a growing surface, without weights (the package brainextractor).
     "mask": by the mask file of each modality, `<modality>_mask` in the case, on that image's own grid.
+    "none": the images are brain-extracted already.
 
-    A case overrides the method by an entry "brain_extraction" of its own.
+    A case overrides the method by an entry "brain_extraction" of its own. A computed mask passes the quality gate
+    (`brain_extraction.quality`), every result the test for a skull (`brain_extraction.skull`). What was done, and what the gate
+    found, is added to the case as "extraction" (JSON) and "extraction_faults" (text).
+
+    Args:
+        keys: the modalities.
+        method: one of `METHODS`.
+        hd_bet_weights: HD-BET's model folder; None: its own, ~/hd-bet_params/release_2.0.0.
+        hd_bet_mirroring: HD-BET's test-time augmentation, eight times as much work.
+        device: of HD-BET.
+        mask_quality: what a failed check of a computed mask does: "refuse" the case, or "warn" in its result.
 
     Raises:
-        InputError: an unknown method, no mask, a mask on another grid or with voxels that are not finite, or a brain of no human
-            size or without contrast.
+        InputError: an unknown method, no mask, a mask on another grid or with voxels that are not finite, a brain of no human
+            size or without contrast, an image that shows a skull.
+        UnavailableError: the method's package or weights are not there.
+        RefusedMaskError: the quality gate.
     """
 
-    METHODS = ("none", "mask")
+    METHODS = ("hd-bet", "bet", "mask", "none")
 
-    def __init__(self, keys: Sequence[str], method: str) -> None:
+    def __init__(
+        self,
+        keys: Sequence[str],
+        method: str,
+        *,
+        hd_bet_weights: str | Path | None = None,
+        hd_bet_mirroring: bool = False,
+        device: str | torch.device = "cpu",
+        mask_quality: str = "refuse",
+    ) -> None:
         super().__init__(keys)
         self.method = self._known(method)
+        if mask_quality not in GATES:
+            expected = f"one of {', '.join(GATES)}"
+            raise InputError(f"mask_quality is {mask_quality!r}", expected=expected, remedy="Correct it.")
+        weights = None if hd_bet_weights is None else str(hd_bet_weights)
+        self.mask_quality = mask_quality
+        # This object is part of the cache's key: a rank's number must not be, the weights' content must.
+        self.hd_bet = (weights, torch.device(device).type, bool(hd_bet_mirroring)) if method == "hd-bet" else None
+        self.weights_sha256 = hd_bet.fingerprint(weights) if method == "hd-bet" else None
 
     def __call__(self, data: Case) -> dict[Hashable, Any]:
         case = dict(data)
         method = self._known(str(case.get("brain_extraction") or self.method), case=str(case["case"]))
+        if method in COMPUTED:
+            case = self._computed(case, method)
+        elif method == "mask":
+            case |= {key: case[key] * self._mask(case, key) for key in map(str, self.keys)}
         for key in map(str, self.keys):
-            if method == "mask":
-                case[key] = case[key] * self._mask(case, key)
-            _check_brain(case, key, method)
+            check_brain(case, key, method)
         return case
 
     def _known(self, method: str, *, case: str | None = None) -> str:
@@ -211,38 +166,50 @@ class BrainExtractiond(MapTransform):
             raise InputError(f"brain_extraction is {method!r}", expected=expected, remedy="Correct it.", case=case)
         return method
 
+    def _computed(self, case: dict[Hashable, Any], method: str) -> dict[Hashable, Any]:
+        """The case with its brains extracted, or refused."""
+        weights, device, mirroring = self.hd_bet or (None, "cpu", False)
+        extractor = Extractor(method, weights, device, mirroring)
+        how = extractor.describe()
+        images = {str(key): (case[key][0].numpy(), case[key].affine.numpy().astype(float)) for key in self.keys}
+        masks = {key: extractor.mask(values, affine) for key, (values, affine) in images.items()}
+        path = case[self.keys[0]].meta.get("filename_or_obj")
+        judged = judge_study(
+            {key: (mask, images[key][1]) for key, mask in masks.items()}, age_months=age_months(path) if path else None
+        )
+        if not judged and self.mask_quality == "refuse":
+            raise _refused(
+                str(case["case"]), judged, {key: (images[key][0], masks[key], images[key][1]) for key in masks}
+            )
+        case |= {key: case[key] * torch.from_numpy(mask)[None] for key, mask in masks.items()}
+        return {**case, "extraction": json.dumps(how), "extraction_faults": "; ".join(judged.faults)}
+
     def _mask(self, case: Case, key: str) -> torch.Tensor:
         image, name = case[key], f"{key}_mask"
         mask = read_nifti(_existing_file(case, name), case=str(case["case"]))
-        _check_geometry({**case, name: mask}, name)
+        check_geometry({**case, name: mask}, name)
         mask = Orientation(axcodes="".join(nib.aff2axcodes(image.affine.numpy())), labels=None)(mask)  # type: ignore[assignment]
         if mask.shape != image.shape or not np.allclose(mask.affine, image.affine, atol=1e-2):
             found = f"its grid is {tuple(mask.shape[1:])} with affine {mask.affine[:3].tolist()}"
             expected = f"the image's, {tuple(image.shape[1:])} with affine {image.affine[:3].tolist()}"
-            raise _fault(
+            raise fault(
                 {**case, name: mask}, name, found, expected, "Resample the mask to its image (nearest neighbour)."
             )
-        _check_finite({**case, name: mask}, name)
+        check_finite({**case, name: mask}, name)
         return (mask.as_tensor() > 0).to(torch.float32)
 
 
-def _check_brain(case: Case, key: str, method: str) -> None:
-    image, values = case[key], case[key][0].numpy()
-    voxel_ml = abs(float(np.linalg.det(image.affine.numpy()[:3, :3]))) / 1000
-    voxels = int((image.as_tensor() > 0).sum())
-    if not BRAIN_ML[0] <= voxels * voxel_ml <= BRAIN_ML[1]:
-        remedy = (
-            "Check the mask." if method == "mask" else 'Extract the brain, or give masks and --brain_extraction "mask".'
-        )
-        expected = f"between {BRAIN_ML[0]:g} and {BRAIN_ML[1]:g} ml"
-        raise _fault(case, key, f"the brain-extracted image fills {voxels * voxel_ml:.0f} ml", expected, remedy)
-    sample, largest = values[_every(voxels)], float(values.max())
-    brain = sample[sample > 0]
-    low, high = map(float, np.percentile(brain, (1, 99))) if brain.size else (largest, largest)
-    if not high - low >= MIN_CONTRAST * largest:
-        found = f"the brain has no contrast: 98 % of its voxels lie between {low:g} and {high:g}, the largest is {largest:g}"
-        expected = f"a range of at least {MIN_CONTRAST:g} of the largest"
-        raise _fault(case, key, found, expected, "Check that this is no mask, and that no voxel is out of range.")
+def _refused(
+    case: str, judged: StudyQuality, studies: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> RefusedMaskError:
+    error = RefusedMaskError(
+        "; ".join(judged.faults),
+        expected="a brain's mask",
+        remedy="Look at its picture; give another --brain_extraction (hd-bet, bet, mask, none), or --mask_quality warn.",
+        case=case,
+    )
+    error.picture = picture.refusal_picture(picture.strip(studies, refused=True), case, judged.faults)
+    return error
 
 
 class FuseScoresd(Transform):

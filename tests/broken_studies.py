@@ -199,7 +199,7 @@ def constant_in_mask(study: Study) -> None:
 
 
 def unknown_method(study: Study) -> None:
-    study.entry["brain_extraction"] = "bet"
+    study.entry["brain_extraction"] = "fsl"
 
 
 CUT, CHECKSUM = "cut short or damaged (Compressed file ended", "cut short or damaged (CRC check failed"
@@ -272,7 +272,7 @@ FAULTS: dict[str, tuple[Callable[[Study], None], str]] = {
     "mask-infinite": (mask_with(np.inf), NOT_FINITE),
     "mask-damaged": (mask_damaged, CUT),
     "mask-nowhere": (mask_nowhere, "is no position in space"),
-    "method-unknown": (unknown_method, "brain_extraction is 'bet'; expected one of none, mask"),
+    "method-unknown": (unknown_method, "brain_extraction is 'fsl'; expected one of hd-bet, bet, mask, none"),
 }
 GOOD = ("good", "good-with-masks", "good-nii")
 AT_FLAIR = {"mask-empty", "same-file"}  # the message names FLAIR's file; elsewhere T2w's, or the mask

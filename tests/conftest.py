@@ -85,11 +85,13 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SMALL = {"spatial_size": "[32,32,32]", "epochs": "2", "batch_size": "4", "fractions": "[0.6,0.2,0.2]"}
+SMALL["brain_extraction"] = '"none"'  # the synthetic brains below have no skull; in JSON, as the others
 
 
 @pytest.fixture(scope="session")
 def run_bundle() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `python -m monai.bundle run RUN_ID` with configs of the checkout's bundle, in a process of its own."""
+    """Run `python -m monai.bundle run RUN_ID` with configs of the checkout's bundle, in a process of its own; without brain
+    extraction unless the options say which."""
 
     def run(
         run_id: str, *configs: str, check: bool = True, cwd: Path | None = None, **options: object
@@ -104,7 +106,7 @@ def run_bundle() -> Callable[..., subprocess.CompletedProcess[str]]:
             "--config_file",
             files[0] if len(files) == 1 else str(files),
         ]
-        for name, value in {"bundle_root": BUNDLE, **options}.items():
+        for name, value in {"bundle_root": BUNDLE, "brain_extraction": "none", **options}.items():
             command += [f"--{name}", str(value)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=cwd or ROOT, timeout=600)
         if check and done.returncode != 0:

@@ -22,7 +22,8 @@ from scripts.nifti import read_nifti
 from scripts.transforms import BrainExtractiond, CheckStudyd, FuseScoresd, LoadStudyd
 from tests.conftest import BUNDLE, brain_image, write_study
 
-SHARED_IDS = ("imports", "code_path", "modalities", "brain_extraction", "backbone", "preprocessing")
+EXTRACTION_IDS = ("brain_extraction", "hd_bet_weights", "hd_bet_mirroring", "mask_quality")
+SHARED_IDS = ("imports", "code_path", "modalities", *EXTRACTION_IDS, "backbone", "preprocessing")
 
 
 def preprocessing(spatial_size: tuple[int, int, int]) -> Compose:
@@ -30,6 +31,7 @@ def preprocessing(spatial_size: tuple[int, int, int]) -> Compose:
     parser = ConfigParser()
     parser.read_config(BUNDLE / "configs" / "inference.json")
     parser["bundle_root"], parser["spatial_size"] = str(BUNDLE), list(spatial_size)
+    parser["brain_extraction"] = "none"
     made: Compose = parser.get_parsed_content("preprocessing")
     return made
 
@@ -194,8 +196,8 @@ def test_a_case_overrides_the_method(head: dict[str, Any]) -> None:
 
 
 def test_an_unknown_method_is_refused_when_it_is_configured() -> None:
-    with pytest.raises(InputError, match="brain_extraction is 'bet'; expected one of none, mask"):
-        BrainExtractiond(["flair"], "bet")
+    with pytest.raises(InputError, match="brain_extraction is 'fsl'; expected one of hd-bet, bet, mask, none"):
+        BrainExtractiond(["flair"], "fsl")
 
 
 def test_a_real_head_is_refused_without_masks_and_accepted_with_them(shared_dir: Path) -> None:

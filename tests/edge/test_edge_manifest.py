@@ -14,8 +14,8 @@ from etscnet_edge.classifier import Classifier
 from etscnet_edge.errors import InputError
 from etscnet_edge.manifest import NAME, read_manifest
 
+from scripts.checks import BRAIN_ML
 from scripts.nifti import MAX_VOXELS
-from scripts.transforms import BRAIN_ML
 
 FILES = (NAME, "etscnet.onnx", "preprocess.onnx")
 Said = dict[str, Any]

@@ -59,6 +59,8 @@ def children(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(verb: str, **options: object) -> None:
+    if verb == "explain":
+        options = {"brain_extraction": "none", **options}
     run("scripts", VERBS, [verb, *(part for key, value in options.items() for part in (f"--{key}", str(value)))])
 
 
@@ -92,6 +94,7 @@ def test_the_scores_are_those_of_inference(explained: Path, children: Path, weig
     config = ConfigParser()
     config.read_config(str(BUNDLE / "configs" / "inference.json"))
     config.read_meta(str(BUNDLE / "configs" / "metadata.json"))
+    config["brain_extraction"] = "none"
     for name, value in {"bundle_root": BUNDLE, "device": "cpu", "checkpoint": weights, "dataset_dir": children}.items():
         config[name] = str(value)
     network, transform = config.get_parsed_content("network"), config.get_parsed_content("preprocessing")

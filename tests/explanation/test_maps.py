@@ -50,9 +50,10 @@ def stored(image: nib.Nifti1Image, axes: str) -> nib.Nifti1Image:
 
 @pytest.fixture(scope="module")
 def preprocessing() -> Compose:
-    declared = json.loads((BUNDLE / "configs" / "inference.json").read_text())["preprocessing"]
-    content = {"code_path": "", "modalities": ["flair", "t2w"], "spatial_size": SIZE, "brain_extraction": "none"}
-    made: Compose = ConfigParser({**content, "preprocessing": declared}).get_parsed_content("preprocessing")
+    parser = ConfigParser()
+    parser.read_config(BUNDLE / "configs" / "inference.json")
+    parser.update({"code_path": "", "spatial_size": SIZE, "brain_extraction": "none"})
+    made: Compose = parser.get_parsed_content("preprocessing")
     return made
 
 

@@ -75,7 +75,7 @@ def pipeline(size: Size, transforms: list[dict[str, Any]] = DECLARED) -> Compose
     parser = ConfigParser()
     parser.read_config(CONFIG)
     parser["bundle_root"], parser["spatial_size"], parser["modalities"] = str(BUNDLE), list(size), ["flair", "t2w"]
-    parser["preprocessing"] = {"_target_": "Compose", "transforms": transforms}
+    parser["preprocessing"], parser["brain_extraction"] = {"_target_": "Compose", "transforms": transforms}, "none"
     made: Compose = parser.get_parsed_content("preprocessing")
     return made
 

@@ -1,0 +1,70 @@
+"""Masks that need no weights against the reference masks, and what the quality gate says of them.
+
+.venv/bin/python -m benchmarks.brain_extraction MRI_DIR [--weights FOLDER]
+
+MRI_DIR is ../shared/mri: three studies with a skull and reference masks on both grids. With `--weights`, in an environment with
+hd-bet, also HD-BET's masks from that model folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from scripts.brain_extraction.carry import Affine, Mask, carry_mask, dice
+from scripts.brain_extraction.masks import Extractor
+from scripts.brain_extraction.quality import judge_study
+from tests.real_mri import real_cases
+
+KEYS = ("flair", "t2w")
+BOUNDS = {"bet": {"flair": 0.945, "t2w": 0.915}}
+CARRIED_BOUND = 0.94
+
+
+def table(mri: Path, extractor: Extractor) -> str:
+    """Markdown: a row a study."""
+    name = extractor.method
+    lines = [
+        f"| study | {name} FLAIR | {name} T2w | FLAIR's carried to T2w | ml | FLAIR with T2w | s a volume | quality gate |"
+    ]
+    lines.append("|---|---:|---:|---:|---|---:|---:|---|")
+    columns: dict[str, list[float]] = {"flair": [], "t2w": [], "carried": []}
+    for case in real_cases(mri):
+        if "flair_mask" not in case:
+            continue
+        found: dict[str, tuple[Mask, Affine]] = {}
+        spent = []
+        for key in KEYS:
+            image = nib.load(case[key])
+            start = time.perf_counter()
+            found[key] = (extractor.mask(image.get_fdata(dtype=np.float32), image.affine), image.affine)
+            spent.append(time.perf_counter() - start)
+            columns[key].append(dice(found[key][0], np.asarray(nib.load(case[f"{key}_mask"]).dataobj) > 0))
+        reference = nib.load(case["t2w_mask"])
+        carried = carry_mask(*found["flair"], shape=reference.shape, onto=reference.affine)
+        columns["carried"].append(dice(carried, np.asarray(reference.dataobj) > 0))
+        judged = judge_study(found)
+        volumes = " / ".join(f"{quality.volume_ml:.0f}" for quality in judged.masks.values())
+        scores = " | ".join(f"{columns[key][-1]:.3f}" for key in columns)
+        gate = "; ".join(judged.faults) or "passed"
+        lines.append(
+            f"| {case['case']} | {scores} | {volumes} | {judged.overlap['flair-t2w']:.3f} | {np.mean(spent):.0f} | {gate} |"
+        )
+    lowest = {key: min(values) for key, values in columns.items()}
+    lines += ["", f"Least Dice: FLAIR {lowest['flair']:.3f}, T2w {lowest['t2w']:.3f}, carried {lowest['carried']:.3f}."]
+    bounds = {**BOUNDS.get(name, {}), "carried": CARRIED_BOUND}
+    missed = [f"{key} {lowest[key]:.3f} < {bound}" for key, bound in bounds.items() if lowest[key] < bound]
+    lines.append(f"Below the bounds {bounds}: {', '.join(missed) or 'none'}.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("mri", type=Path)
+    parser.add_argument("--weights")
+    given = parser.parse_args()
+    print(table(given.mri, Extractor("bet") if given.weights is None else Extractor("hd-bet", given.weights)))
