@@ -8,16 +8,14 @@ nnUNetPredictor.initialize_from_trained_model_folder.
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from export.plain_checkpoint import load_checkpoint
 from export.unet import UNet, UNetPlan
 from scripts.errors import InputError
 from scripts.files import sha256
@@ -66,7 +64,7 @@ def read_model_folder(folder: str | Path, *, trust: str | None = None) -> ModelF
             raise InputError("no such file", expected="an nnU-Net v2 model folder", remedy=REMEDY, file=path)
     plans, dataset = (_read_json(paths[name]) for name in ("plans.json", "dataset.json"))
     hashes = {name: sha256(path) for name, path in paths.items()}
-    checkpoint, how = _load(paths[CHECKPOINT], hashes[CHECKPOINT], trust)
+    checkpoint, how = load_checkpoint(paths[CHECKPOINT], hashes[CHECKPOINT], trust=trust)
     name = _entry(checkpoint.get("init_args"), "configuration", paths[CHECKPOINT])
     configuration = _configuration(plans, name, paths["plans.json"])
     _check(plans, dataset, configuration, paths)
@@ -156,44 +154,6 @@ def _older(configuration: Mapping[str, Any]) -> dict[str, Any]:
         "norm_op_kwargs": {"eps": 1e-5, "affine": True},
         "nonlin": "LeakyReLU",
     }
-
-
-def _load(path: Path, digest: str, trust: str | None) -> tuple[dict[str, Any], str]:
-    """The checkpoint, and in words how it was read: weights and plain values alone, or by a pickle that is trusted."""
-    if trust is not None and trust != digest:
-        raise InputError(
-            f"SHA-256 {digest}", expected=f"{trust}, as --trust says", remedy="Check the download.", file=path
-        )
-    try:
-        with _numpy_scalars():
-            return dict(torch.load(path, map_location="cpu", weights_only=True)), "weights and plain values alone"
-    except pickle.UnpicklingError as error:
-        if trust is None:
-            raise InputError(
-                f"a checkpoint that holds more than weights and plain values, or none at all ({str(error)[:300]})",
-                expected="what torch.load(weights_only=True) reads",
-                remedy=f"If you know that it is HD-BET's, give --trust {digest}: its code will then be run.",
-                file=path,
-            ) from error
-        return dict(torch.load(path, map_location="cpu", weights_only=False)), f"pickle, trusted by SHA-256 {digest}"
-    except (RuntimeError, EOFError, OSError, TypeError, ValueError) as error:
-        raise InputError(
-            f"no checkpoint of torch ({str(error)[:300]})",
-            expected="a complete file",
-            remedy="Download it again.",
-            file=path,
-        ) from error
-
-
-@contextmanager
-def _numpy_scalars() -> Iterator[None]:
-    """nnU-Net's checkpoints hold learning rates and scores as numpy scalars, which are plain values too."""
-    kinds: list[Any] = [np.dtype, *{type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "bool")}]
-    # Files name it as numpy 1 or as numpy 2 does.
-    scalar = np.float64(0).__reduce__()[0]
-    kinds += [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
-    with torch.serialization.safe_globals(kinds):
-        yield
 
 
 def _read_json(path: Path) -> dict[str, Any]:

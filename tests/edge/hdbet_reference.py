@@ -5,7 +5,7 @@ Run in an environment that holds hd-bet 2.0.1:
     python tests/edge/hdbet_reference.py MODEL_DIR OUTPUT IMAGE.nii.gz ...
 
 Each image is turned to RAS, as HD-BET wants it, and given to nnU-Net's predictor as HD-BET sets it up, in this process. OUTPUT
-gets one mask an image, uint8 on the turned grid, and `reference.json`: each mask's voxels and the SHA-256 of its packed bits.
+gets one mask an image, uint8 on the turned grid, and `reference.json` with figures of each.
 """
 
 from __future__ import annotations
@@ -15,22 +15,27 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
 
-def fingerprint(mask: np.ndarray) -> dict[str, int | str]:
-    """Voxels, and the SHA-256 of the mask (x, y, z) in C order, eight voxels a byte."""
+def figures(mask: np.ndarray, affine: np.ndarray) -> dict[str, Any]:
+    """Of a mask (x, y, z): "voxels", "centre_mm" (RAS+), "extent" (first and last voxel along each axis), and the "sha256" of its
+    bits in C order, eight voxels a byte."""
     inside = np.ascontiguousarray(mask, dtype=bool)
+    places = np.argwhere(inside)
     return {
-        "voxels": int(inside.sum()),
+        "voxels": len(places),
+        "centre_mm": [round(float(edge), 4) for edge in affine[:3, :3] @ places.mean(0) + affine[:3, 3]],
+        "extent": [[int(line.min()), int(line.max())] for line in places.T],
         "sha256": hashlib.sha256(np.packbits(inside).tobytes()).hexdigest(),
     }
 
 
 def main(model_dir: str, output: str, *images: str) -> None:
-    """Write the masks and their fingerprints."""
+    """Write the masks and their figures."""
     import HD_BET.hd_bet_prediction as hd_bet
     import torch
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
@@ -51,7 +56,7 @@ def main(model_dir: str, output: str, *images: str) -> None:
         mask = predictor.predict_single_npy_array(image, properties, None, None, False)  # (z, y, x)
         inside = mask.transpose(2, 1, 0) > 0
         nib.save(nib.Nifti1Image(inside.astype(np.uint8), turned.affine), Path(output) / name)
-        found[name] = fingerprint(inside)
+        found[name] = figures(inside, turned.affine)
     (Path(output) / "reference.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

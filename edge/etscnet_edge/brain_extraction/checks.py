@@ -15,8 +15,10 @@ from etscnet_edge.brain_extraction.extractor import Extracted
 from etscnet_edge.errors import InputError
 from etscnet_edge.nifti import Volume
 
-MAX_DROPPED = 0.05  # of the largest part, that other parts may be
-MIN_OVERLAP = 0.8  # Dice of two masks of one head; three real pairs by a small network: 0.928 to 0.952
+MIN_LARGEST = 0.95  # of what the network finds, in one part; the bundle's limit, too
+MIN_OVERLAP = (
+    0.8  # Dice of two masks of one head, the bundle's limit, too; three real pairs by a small network: 0.928 to 0.952
+)
 Mask = NDArray[np.bool_]
 
 
@@ -24,13 +26,12 @@ def check_parts(name: str, volume: Volume, found: Extracted) -> None:
     """Refuse a mask in pieces.
 
     Raises:
-        InputError: the other parts are too large beside the largest.
+        InputError: the largest part holds too little of it.
     """
-    if found.dropped_ml > MAX_DROPPED * found.mask_ml:
+    if not found.largest_share >= MIN_LARGEST:
         raise InputError(
-            f"{name}: the extracted brain lies in {found.parts} parts, {found.dropped_ml:.0f} ml beside the largest "
-            f"({found.mask_ml:.0f} ml)",
-            expected=f"one part, others at most {MAX_DROPPED:.0%} of it",
+            f"{name}: the extracted brain lies in {found.parts} parts, the largest holds {found.largest_share:.0%} of it",
+            expected=f"at least {MIN_LARGEST:.0%} in one part",
             remedy=f"Give the brain's mask ({name}_mask).",
             file=volume.file,
         )

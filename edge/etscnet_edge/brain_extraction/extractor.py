@@ -42,7 +42,8 @@ class Extracted:
         mask: (x, y, z), on the image's grid.
         mask_ml: its volume.
         parts: connected parts that the network found.
-        dropped_ml: the volume of all but the largest, where they were dropped.
+        largest_share: of what it found, in the largest part.
+        dropped_ml: the volume of the other parts, where they were dropped.
         patches: that the network looked at.
         milliseconds: all of it.
     """
@@ -50,6 +51,7 @@ class Extracted:
     mask: Mask
     mask_ml: float
     parts: int
+    largest_share: float
     dropped_ml: float
     patches: int
     milliseconds: float
@@ -59,6 +61,7 @@ class Extracted:
         return {
             "mask_ml": round(self.mask_ml, 1),
             "parts": self.parts,
+            "largest_share": round(self.largest_share, 5),
             "dropped_ml": round(self.dropped_ml, 2),
             "patches": self.patches,
             "milliseconds": self.milliseconds,
@@ -140,6 +143,7 @@ def extract(volume: Volume, run: Run, *, manifest: BrainManifest) -> Extracted:
         mask=mask,
         mask_ml=int(np.count_nonzero(mask)) * voxel_ml,
         parts=int(voxels.size),
+        largest_share=float(voxels[0] / voxels.sum()),
         dropped_ml=dropped * voxel_ml,
         patches=math.prod(map(len, rows)) * 2 ** len(mirror_axes),
         milliseconds=round((time.perf_counter() - start) * 1e3, 1),

@@ -31,8 +31,8 @@ def study_extractor(
 
     Returns:
         A function: modality -> volume; gives modality -> mask, and a record of it, fit for JSON: "method", "runtime", the
-        network's "file" and "sha256", "checkpoint_sha256", "images", "overlap", "milliseconds". It raises InputError for a network
-        that is not the manifest's, memory that does not do, and masks that can't be one child's brain.
+        network's "file" and "sha256", "checkpoint_sha256", "images", "overlap", "milliseconds". It raises InputError for a
+        network that is not the manifest's, memory that does not do, and masks that can't be one child's brain.
     """
 
     def extract_study(volumes: Mapping[str, Volume]) -> tuple[dict[str, Mask], dict[str, Any]]:
