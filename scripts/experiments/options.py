@@ -8,7 +8,7 @@ from typing import Any
 
 from scripts.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]  # the folder that holds scripts/
 
 
 def bundle_folder() -> Path:

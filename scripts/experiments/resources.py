@@ -20,7 +20,7 @@ from tqdm import tqdm
 from scripts.errors import InputError
 from scripts.experiments.child import KEEP_MEMORY, ended_by_signals, environment
 from scripts.experiments.model_plan import PlannedModel, plan_models
-from scripts.experiments.options import bundle_folder, image_size, several, whole_number
+from scripts.experiments.options import ROOT, bundle_folder, image_size, several, whole_number
 from scripts.files import write_atomically
 from scripts.machine import available_bytes, describe_machine, versions
 from scripts.report.table3 import table3
@@ -156,9 +156,7 @@ def _asked(model: PlannedModel, task: str, batch: int, *, conditions: Conditions
         "memory_limit_bytes": conditions.memory_limit_bytes,
     }
     command = [sys.executable, "-m", "scripts.experiments.resource_worker", json.dumps(order)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment(), cwd=Path(__file__).resolve().parents[1]
-    )
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT)
     lines = done.stdout.strip().splitlines()
     if done.returncode == 0 and lines:
         said: dict[str, Any] = json.loads(lines[-1])
