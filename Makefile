@@ -3,9 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+HD_BET := .venv-hd-bet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check edge-page edge-wheel edge-bundle edge-demo
+.PHONY: help setup demo test bench check hd-bet hd-bet-test edge-page edge-wheel edge-bundle edge-demo
 export ORT_DISABLE_TELEMETRY := 1
 
 help: ## list the verbs
@@ -29,6 +30,18 @@ demo: setup ## make one synthetic study and score it: demo/result
 
 test: setup ## run the tests (about the full-size ones: CONTRIBUTING.md)
 	$(RUN) -m pytest -q
+
+hd-bet: $(HD_BET)/.installed ## make .venv-hd-bet: all that runs the bundle with HD-BET, its own torch of several GB among it
+
+$(HD_BET)/.installed: pyproject.toml constraints-hd-bet.txt
+	$(PYTHON) -m venv $(HD_BET)
+	$(HD_BET)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(HD_BET)/bin/python -m pip install --quiet --constraint constraints-hd-bet.txt \
+		--group run --group bet --group hd-bet pytest
+	@touch $@
+
+hd-bet-test: hd-bet ## run the tests of HD-BET in .venv-hd-bet, with stand-ins for its weights
+	PYTHONPATH=. $(HD_BET)/bin/python -m pytest -q --noconftest tests/hd_bet
 
 bench: setup ## race every way of running the network at full size: results/benchmark
 	$(RUN) -m pip install --quiet --constraint constraints.txt --group bench

@@ -16,6 +16,7 @@ import pytest
 
 from scripts.checkpoint import save
 from scripts.network import ETSCNet
+from tests.conftest import BUNDLE
 from tests.real_mri import real_cases
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -100,6 +101,27 @@ def test_one_pair_named_on_the_command_line(shared_dir: Path, run_bundle: Run, t
     weights = result["fusion_weights"]
     fused = sum(weights[name] * score for name, score in result["branch_scores"].items())
     assert result["score"] == pytest.approx(fused, abs=2e-6)  # rounded to 6 digits
+
+
+def test_the_default_is_hd_bet_and_without_it_the_run_ends_at_once_and_says_what_to_do(
+    cohort: Path, run_bundle: Run, tmp_path: Path
+) -> None:
+    default = json.loads((BUNDLE / "configs" / "inference.json").read_text())["brain_extraction"]
+    failed = run_bundle(
+        "inference",
+        "inference.json",
+        check=False,
+        dataset_dir=cohort,
+        output_dir=tmp_path,
+        brain_extraction=default,
+        hd_bet_weights=tmp_path / "model",
+    )
+    assert default == "hd-bet" and failed.returncode != 0
+    # Without the package that comes first, with it the weights: either way once, not for each of the 20 studies.
+    assert failed.stderr.count("error: ") == 1
+    assert "error: the package hd-bet cannot be used" in failed.stderr or "HD-BET's weights are not in" in failed.stderr
+    assert "--brain_extraction bet (no weights), mask (your own masks), none" in failed.stderr
+    assert "Traceback" not in failed.stderr
 
 
 def test_an_image_with_its_skull_is_refused_where_none_is_extracted(
