@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx
 from torch import nn
 
@@ -66,8 +67,7 @@ def _layers(writer: GraphWriter, module: nn.Module, x: str, *, output: str = "")
             pads=pads,
         )
     if isinstance(module, nn.InstanceNorm3d):
-        scale, shift = (writer.constant(value.detach().numpy()) for value in (module.weight, module.bias))
-        return writer.node("InstanceNormalization", x, scale, shift, epsilon=module.eps)
+        return _normed(writer, module, x)
     if isinstance(module, nn.LeakyReLU):
         return writer.node("LeakyRelu", x, alpha=module.negative_slope)
     if isinstance(module, nn.AvgPool3d):
@@ -80,6 +80,28 @@ def _layers(writer: GraphWriter, module: nn.Module, x: str, *, output: str = "")
     for child in children:
         x = _layers(writer, child, x)
     return x
+
+
+def _normed(writer: GraphWriter, module: nn.InstanceNorm3d, x: str) -> str:
+    """(x - mean) / sqrt(variance + epsilon) * scale + shift.
+
+    Not as InstanceNormalization: ONNX Runtime adds up millions of float32 values in a row there, and logits of the stand-ins for
+    HD-BET were off by up to 9e-4. Planes averaged first, then their means, are as exact as torch, for an eighth more time.
+    """
+    scale, shift = (
+        writer.constant(value.detach().numpy().reshape(1, -1, 1, 1, 1)) for value in (module.weight, module.bias)
+    )
+    centred = writer.node("Sub", x, _mean(writer, x))
+    variance = _mean(writer, writer.node("Mul", centred, centred))
+    epsilon = writer.constant(np.array(module.eps, dtype=np.float32))
+    deviation = writer.node("Sqrt", writer.node("Add", variance, epsilon))
+    return writer.node("Add", writer.node("Mul", centred, writer.node("Div", scale, deviation)), shift)
+
+
+def _mean(writer: GraphWriter, x: str) -> str:
+    """(1, C, z, y, x) -> (1, C, 1, 1, 1)."""
+    planes = writer.node("ReduceMean", x, writer.integers([3, 4]), keepdims=1)
+    return writer.node("ReduceMean", planes, writer.integers([2]), keepdims=1)
 
 
 def _edges(given: int | tuple[int, ...]) -> list[int]:

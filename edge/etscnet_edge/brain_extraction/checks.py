@@ -76,4 +76,4 @@ def _dice(one: tuple[Volume, Mask], other: tuple[Volume, Mask]) -> float:
         edge = abs(float(np.linalg.det(volume.affine[:3, :3])))
         shared += np.count_nonzero(held[tuple(there[seen].T)]) * edge
         total += np.count_nonzero(seen) * edge
-    return shared / total if total else 0.0
+    return float(shared / total) if total else 0.0
