@@ -130,6 +130,7 @@ def describe_dataset(folder: Path, how: Mapping[str, Any], *, version: str) -> N
                 {"Name": "eTSC-Net extract", "Version": version, "Description": f"Brain extraction by {how['method']}"},
                 {"Name": how["software"].split()[0], "Version": how["software"].split()[-1]},
             ],
+            "DatasetLinks": {"raw": os.path.relpath(folder.parents[1], folder)},
             "SourceDatasets": [{"URL": os.path.relpath(folder.parents[1], folder)}],
         },
     )

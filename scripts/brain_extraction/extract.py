@@ -170,7 +170,7 @@ def _refused(
     bare = [key for key, grid in grids.items() if skull_share(*grid) < MAX_SKULL_SHARE]
     remedy = "Try another method, --carry the other modality's mask, or --quality warn after a look at it."
     if bare:
-        remedy = f"{' and '.join(bare)} may be brain-extracted already: it shows no skull. Otherwise: {remedy}"
+        remedy = f"{' and '.join(bare)} may be brain-extracted already (no skull in sight): then no method is needed. Otherwise: {remedy}"
     error = InputError("; ".join(judged.faults), expected="a brain's mask", remedy=remedy, case=case, file=path)
     return Outcome(case, "failed", str(error))
 

@@ -206,8 +206,8 @@ def test_the_command_in_workers_with_the_real_surface(tmp_path: Path) -> None:
     for case in find_cases(tmp_path):
         mask = nib.load(case["flair_mask"])
         expected = by_threshold(mask.get_fdata(), mask.affine)
-        # A seeded ellipsoid under bone: the surface lies within a voxel of 1.5 mm of it. Measured: 0.97.
-        assert dice(np.asarray(mask.dataobj) > 0, expected) > 0.94
+        # A seeded ellipsoid under bone; measured: 0.993. A voxel of 1.5 mm more or less all around would be 0.96.
+        assert dice(np.asarray(mask.dataobj) > 0, expected) > 0.98
     one = nib.load(find_cases(tmp_path)[0]["flair"])
     again = Extractor("bet").mask(one.get_fdata(dtype=np.float32), one.affine)
     assert np.array_equal(again, np.asarray(nib.load(find_cases(tmp_path)[0]["flair_mask"]).dataobj) > 0)
