@@ -170,7 +170,10 @@ def _refused(
     bare = [key for key, grid in grids.items() if skull_share(*grid) < MAX_SKULL_SHARE]
     remedy = "Try another method, --carry the other modality's mask, or --quality warn after a look at it."
     if bare:
-        remedy = f"{' and '.join(bare)} may be brain-extracted already (no skull in sight): then no method is needed. Otherwise: {remedy}"
+        names = " and ".join(bare)
+        remedy = (
+            f"{names} may be brain-extracted already (no skull in sight): then no method is needed. Otherwise: {remedy}"
+        )
     error = InputError("; ".join(judged.faults), expected="a brain's mask", remedy=remedy, case=case, file=path)
     return Outcome(case, "failed", str(error))
 
