@@ -39,7 +39,7 @@ def weight_curves(model: Model, *, chosen: Sequence[float] | None, validation: M
     for height, (weights, shade) in enumerate(zip(grid, shades, strict=True)):
         fused = fuse(_branches(model), weights)
         is_chosen = chosen is not None and bool(np.allclose(weights, chosen, atol=1e-6))
-        colour, width = (FUSED, 2.6) if is_chosen else (shade, 1.4)
+        colour, width, line = (FUSED, 2.6, "-") if is_chosen else (shade, 1.4, LINES[height % len(LINES)])
         curve, area, (low, high) = (
             roc_curve(model.labels, fused),
             auc(model.labels, fused),
@@ -50,14 +50,14 @@ def weight_curves(model: Model, *, chosen: Sequence[float] | None, validation: M
             curve.false_positive_rate,
             curve.true_positive_rate,
             color=colour,
-            linestyle=LINES[height % len(LINES)],
+            linestyle=line,
             linewidth=width,
             zorder=3 if is_chosen else 2,
         )
-        areas.plot([low, high], [height, height], color=colour, linewidth=width, linestyle=LINES[height % len(LINES)])
+        areas.plot([low, high], [height, height], color=colour, linewidth=width, linestyle=line)
         areas.plot(area, height, "o", color=colour, markersize=7)
         areas.text(
-            1.03,
+            1.06,
             height,
             f"{area:.3f} ({low:.3f} to {high:.3f})",
             va="center",
@@ -77,7 +77,7 @@ def weight_curves(model: Model, *, chosen: Sequence[float] | None, validation: M
     areas.set(
         yticks=range(len(grid)),
         yticklabels=labels,
-        xlim=(max(0, lowest - 0.05), 1.0),
+        xlim=(max(0, lowest - 0.05), 1.025),
         xlabel="AUC",
         ylim=(len(grid) - 0.4, -0.6),
     )
