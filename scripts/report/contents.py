@@ -113,8 +113,7 @@ def _summary(material: Material, clinical: ClinicalEvidence | None) -> list[Bloc
     said = [
         f"{model.name} scored {model.labels.size} children, {controlled} with seizures controlled after one year of "
         f"medication and {model.labels.size - controlled} without. Its AUC is {auc(model.labels, model.scores):.3f} "
-        f"(95 % interval {low:.3f} to {high:.3f})"
-        + (": chance is not excluded." if low <= 0.5 else "."),
+        f"(95 % interval {low:.3f} to {high:.3f})" + (": chance is not excluded." if low <= 0.5 else "."),
         clinical.verdict
         if clinical is not None
         else "The cohort has no clinical variable: whether images add anything to them is not known.",
