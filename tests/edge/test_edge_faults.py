@@ -11,8 +11,8 @@ from etscnet_edge.classifier import Classifier
 from etscnet_edge.errors import InputError
 from etscnet_edge.study import SAMPLE
 
+import scripts.checks
 import scripts.nifti
-import scripts.transforms
 from tests.broken_studies import AT_FLAIR, FAULTS, GOOD, write_studies
 
 MODALITIES = ("flair", "t2w")
@@ -66,4 +66,4 @@ def test_a_modality_that_is_missing_is_said(classifier: Classifier, entries: Ent
 
 def test_both_readers_have_the_same_limits() -> None:
     assert (nifti.MAX_HEADER, nifti.MAX_TAIL) == (scripts.nifti.MAX_HEADER, scripts.nifti.MAX_TAIL)
-    assert SAMPLE == scripts.transforms.SAMPLE
+    assert SAMPLE == scripts.checks.SAMPLE
