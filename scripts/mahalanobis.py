@@ -13,7 +13,6 @@ features at several depths Lee K et al., NeurIPS 2018. No torch.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -90,7 +89,7 @@ class Subspace:
             sound = spread.shape == (components,) and bool((sd > 0).all()) and 0 < residual < np.inf
             if not (sound and all(bool(np.isfinite(part).all()) for part in (mean, sd, axes, spread))):
                 raise ValueError("numbers that can't be")
-        except (LookupError, TypeError, ValueError, binascii.Error) as error:
+        except (LookupError, TypeError, ValueError) as error:  # binascii.Error is a ValueError
             found = f"a damaged description of the features ({type(error).__name__}: {error})"
             raise InputError(found, expected="what a training writes", remedy=REMEDY) from error
         return cls(mean, sd, axes, spread, residual)

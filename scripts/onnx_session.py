@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scripts.errors import InputError
 
 # On Linux, too, ONNX Runtime's builds send telemetry and keep a device's number on the disk; it looks once, when imported.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 
 Array = NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""How the bundle leaves the checkout: the Model Zoo's archive, the Zoo's checks, and what a release is signed with."""
