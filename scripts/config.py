@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ReferenceResolver
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
@@ -26,7 +27,8 @@ READ_BY_MONAI = {
     "inference",
     "_meta_",
     "code_path",
-    *dict(DEFAULT_MLFLOW_SETTINGS["configs"]),  # type: ignore[call-overload]  # of experiment tracking; federated clients set run_name
+    # Of experiment tracking; federated clients set run_name.
+    *dict(DEFAULT_MLFLOW_SETTINGS["configs"]),  # type: ignore[call-overload]
 } | {
     str(spec[BundlePropertyConfig.ID])
     for group in (TrainProperties, InferProperties, MetaProperties)
@@ -35,17 +37,19 @@ READ_BY_MONAI = {
 
 
 def start() -> None:
-    """The first step of "run": check the running configuration's ids and image size.
+    """The first step of "run": check the running configuration's ids, image size and precision.
 
     From here on, a fault in the input ends the program with its message in place of a traceback.
 
     Raises:
-        InputError: an id that nothing reads, or an image size that the networks can't take.
+        InputError: an id that nothing reads, an image size that the networks can't take, or mixed precision without a GPU.
     """
     sys.excepthook = say_plainly
     parser = _running_parser()
     check_ids(parser)
     check_size(parser.get_parsed_content("spatial_size"))
+    if "amp" in parser:
+        check_amp(parser.get_parsed_content("amp"), parser.get_parsed_content("device"))
 
 
 def check_ids(parser: ConfigParser) -> None:
@@ -86,6 +90,18 @@ def check_size(spatial_size: Sequence[int]) -> None:
             expected="three multiples of 32, such as [256,256,128]",
             remedy='Correct --spatial_size "[x,y,z]".',
         )
+
+
+def check_amp(amp: object, device: torch.device | str) -> None:
+    """MONAI's engines know mixed precision on CUDA alone, and elsewhere torch goes on without it.
+
+    Raises:
+        InputError: mixed precision on another device, or neither true nor false.
+    """
+    if not isinstance(amp, bool):
+        raise InputError(f"amp is {amp!r}", expected="True or False", remedy="Correct --amp.")
+    if amp and torch.device(device).type != "cuda":
+        raise InputError(f"amp on the device {device}", expected="a CUDA device", remedy="Give --amp False.")
 
 
 def _running_parser() -> ConfigParser:

@@ -18,6 +18,7 @@ from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
 
 from scripts.depthwise import DepthwiseConv3d
+from scripts.recompute import recompute_blocks
 
 
 def efficientnet3d_b0() -> nn.Module:
@@ -39,12 +40,14 @@ class ETSCNet(nn.Module):
     Args:
         modalities: names of the input channels in their order, e.g. ("flair", "t2w").
         backbone: makes one branch, a module (B, 1, x, y, z) -> (B, 1) logits; called once a modality.
+        activation_checkpointing: whether a training step keeps the inputs of the branches' blocks alone (`scripts.recompute`).
 
     Buffers, so that they travel in every checkpoint: `fusion_weights` (M,), `threshold` () of the decision "controlled",
     `spatial_size` (3,) the grid that the weights were trained on; zeros mean that nobody said.
 
     Raises:
         ValueError: no modality, or one named twice.
+        InputError: activation checkpointing of a backbone without a block that is known.
     """
 
     __jit_unused_properties__ = ["modalities"]  # noqa: RUF012 TorchScript reads this very list
@@ -52,13 +55,21 @@ class ETSCNet(nn.Module):
     threshold: Tensor
     spatial_size: Tensor
 
-    def __init__(self, modalities: Sequence[str], backbone: Callable[[], nn.Module] = efficientnet3d_b0) -> None:
+    def __init__(
+        self,
+        modalities: Sequence[str],
+        backbone: Callable[[], nn.Module] = efficientnet3d_b0,
+        *,
+        activation_checkpointing: bool = False,
+    ) -> None:
         super().__init__()
         if not modalities or len(set(modalities)) != len(modalities):
             raise ValueError(
                 f"modalities must be one or more different names, e.g. ['flair', 't2w'], not {modalities!r}."
             )
         self.branches = nn.ModuleDict({modality: _prepared(backbone()) for modality in modalities})
+        if activation_checkpointing:
+            recompute_blocks(self.branches)
         self.register_buffer("fusion_weights", torch.full((len(modalities),), 1 / len(modalities)))
         self.register_buffer("threshold", torch.tensor(0.5))
         self.register_buffer("spatial_size", torch.zeros(3, dtype=torch.int64))

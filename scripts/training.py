@@ -27,7 +27,7 @@ from scripts.dataset import StudyDataset, mix
 from scripts.errors import InputError
 from scripts.files import write_atomically
 from scripts.network import ETSCNet
-from scripts.parallel import gathered, rank
+from scripts.parallel import gathered, rank, share_buffers
 from scripts.stats.roc import auc
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class BestBranches:
 
     def attach(self, engine: Engine) -> None:
         """Listen to the evaluator, whose outputs are lists of {"pred": logits (M,), "label": (1,)}."""
-        engine.add_event_handler(Events.STARTED, lambda _: self._outputs.clear())
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._select)
 
@@ -108,6 +108,10 @@ class BestBranches:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up an earlier selection."""
         self.best, self.labels = dict(state["best"]), state["labels"]
+
+    def _start(self, _: Engine) -> None:
+        self._outputs.clear()
+        share_buffers(self.network)
 
     def _collect(self, engine: Engine) -> None:
         # Plain tensors on the engine's device: NCCL gathers nothing from the CPU.
