@@ -23,12 +23,13 @@ from export.brain_parity import MAX_DECIDED_OTHERWISE, BrainParity, prove_brain
 from export.nnunet import ModelFolder, read_model_folder, resampling_of
 from export.to_onnx import check
 from export.unet_graph import unet_graph
+from scripts.brain_extraction import quality
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically
 
 MANIFEST = "brain_extraction.json"
 GRAPH = "brain_extraction.onnx"
-SCHEMA = 1
+SCHEMA = 2
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
 ZYX = (2, 1, 0)  # nnU-Net's readers give (z, y, x); the image's axes are (x, y, z)
 INTENDED_USE = "Research only, not for diagnosis."
@@ -121,6 +122,12 @@ def manifest(
         "mirror_axes": list(model.mirror_axes) if mirror else [],
         "classes": {"0": "background", "1": "brain"},
         "largest_part": largest_part,
+        "gate": {
+            "min_largest": quality.MIN_LARGEST,
+            "max_border": quality.MAX_BORDER,
+            "max_below": quality.MAX_BELOW,
+            "min_overlap": quality.MIN_OVERLAP,
+        },
         "files": {GRAPH: {"sha256": sha256(graph), "bytes": graph.stat().st_size}},
         "source": model.source,
         "parity": parity.to_dict(),

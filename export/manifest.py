@@ -23,7 +23,7 @@ from scripts.reference import NONE_WRITTEN as NO_REFERENCE
 from scripts.temperature import NONE_WRITTEN as NO_TEMPERATURE
 
 MANIFEST = "etscnet.json"
-SCHEMA = 2
+SCHEMA = 3
 TOLERANCE = {"float32": 1e-5, "float16": 1e-3}  # of a score, by precision
 PACKAGES = ("torch", "monai", "onnx", "onnxscript", "onnxruntime", "numpy")
 

@@ -95,7 +95,7 @@ def parity(
     *,
     dataset_dir: str | Path | None = None,
     datalist: str | Path | None = None,
-    brain_extraction: str = "none",
+    brain_extraction: str = "hd-bet",
     config_file: str | Path | None = None,
 ) -> str:
     """The verb `parity`: run every exported form and torch on the same studies, and write parity.json beside the forms.

@@ -27,6 +27,7 @@ import onnx
 from monai.transforms import ConcatItemsd, MapTransform, Orientationd, Resized, ScaleIntensityd, ThresholdIntensityd
 
 from export.graph import IR_VERSION, OPSET, PRODUCER
+from scripts.brain_extraction.skull import MAX_SKULL_SHARE
 from scripts.checks import (
     BRAIN_ML,
     CENTRE_DISTANCE_MM,
@@ -51,6 +52,7 @@ LIMITS = {  # mm, ml
     "max_voxels": MAX_VOXELS,
     "min_contrast": MIN_CONTRAST,
     "max_correlation": MAX_CORRELATION,
+    "max_skull_share": MAX_SKULL_SHARE,
 }
 Config = str | Path | Sequence[Mapping[str, Any]]
 

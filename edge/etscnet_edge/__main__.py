@@ -17,6 +17,7 @@ def predict(
     flair_mask: str | None = None,
     t2w_mask: str | None = None,
     brain_extraction: str | None = None,
+    mask_quality: str = "refuse",
     runtime: str = "cpu",
     form: str | None = None,
     preprocessing: str = "numpy",
@@ -36,6 +37,7 @@ def predict(
         t2w_mask: brain mask on the T2w's grid.
         brain_extraction: network: the exports' brain_extraction.onnx finds the brains of images with skull; mask: the masks that
             are given; none: the images hold the brain alone. By default mask with masks, else none.
+        mask_quality: what a mask of the network's that can't be a brain's does: refuse the study, or warn in its result.
         runtime: cpu, cuda or ort-tensorrt of ONNX Runtime, or tensorrt itself.
         form: of the manifest's; by default the one for this processor, or gpu-fp32.
         preprocessing: numpy, or graph: the exported preprocess.onnx on ONNX Runtime.
@@ -63,6 +65,7 @@ def predict(
         memory_mb=memory_mb,
         engines=engines,
         brain_extraction=brain_extraction or "none",
+        mask_quality=mask_quality,
     ) as classifier:
         result = classifier.predict({"flair": str(flair), "t2w": str(t2w)}, masks)
     text = json.dumps(result.to_dict(), indent=2)
@@ -87,6 +90,7 @@ def serve(
     memory_mb: float = 2000,
     engines: str | None = None,
     brain_extraction: str = "none",
+    mask_quality: str = "refuse",
     queue: int = 4,
     body_mb: float = 100,
     body_seconds: float = 60,
@@ -103,6 +107,7 @@ def serve(
         memory_mb: the most resident memory, the bodies of all requests that may wait included: a model that does not fit is
             refused, and so is a study.
         brain_extraction: of studies that come without masks: none, network or mask, as of predict.
+        mask_quality: as of predict.
         queue: requests that may wait beside the one in work; more are answered 503.
         body_mb: the largest body of a request, 10^6 bytes.
         body_seconds: from a body's first byte to its last.
@@ -149,6 +154,7 @@ def serve(
             memory_mb=for_the_model,
             engines=engines,
             brain_extraction=brain_extraction,
+            mask_quality=mask_quality,
         ),
         host=str(host),
         port=int(port),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etscnet_edge import __version__
+from etscnet_edge.brain_extraction.checks import GATES
 from etscnet_edge.brain_extraction.manifest import read_brain_manifest
 from etscnet_edge.brain_extraction.studies import study_extractor
 from etscnet_edge.errors import InputError
@@ -52,6 +53,7 @@ class Classifier:
         for_timing: take an export for timing, whose scores mean nothing, too.
         brain_extraction: of images that come without masks: "none", they hold the brain alone; "network", it is found by
             brain_extraction.onnx of the export, on the CPU; "mask", they are refused.
+        mask_quality: what a mask of the network's that can't be a brain's does: "refuse" the study, or "warn" in its result.
 
     Raises:
         InputError: files that are not those of the export, a form that does not run here, no such runtime, or a budget of memory
@@ -70,12 +72,14 @@ class Classifier:
         engines: str | Path | None = None,
         for_timing: bool = False,
         brain_extraction: str = "none",
+        mask_quality: str = "refuse",
     ) -> None:
         start = time.perf_counter()
         for option, given, known in (
             ("runtime", runtime, [*RUNTIMES, "tensorrt"]),
             ("preprocessing", preprocessing, list(PREPROCESSING)),
             ("brain_extraction", brain_extraction, list(BRAIN_EXTRACTION)),
+            ("mask_quality", mask_quality, list(GATES)),
         ):
             if given not in known:
                 found, remedy = f"no {option} {given!r}", f"Correct --{option}."
@@ -92,7 +96,7 @@ class Classifier:
             brains = read_brain_manifest(exports)
             brains.content()  # a changed file is refused now, and again when it is loaded
             _check_fit(brains.said["network"]["memory_mb"], left)
-            self._extract = study_extractor(brains, threads=threads, memory_mb=memory_mb)
+            self._extract = study_extractor(brains, threads=threads, memory_mb=memory_mb, mask_quality=mask_quality)
             self._brain_warnings = list(brains.said["warnings"])
         entry = manifest.said["forms"][self.form]
         self._limits = manifest.limits
@@ -196,7 +200,7 @@ class Classifier:
         score, branches = self.score(image)
         ran = _since(start)
         verdict = self.verdict(score)
-        said = self._brain_warnings if brains["method"] == "network" else []
+        said = [*self._brain_warnings, *brains.get("faults", [])] if brains["method"] == "network" else []
         return Prediction(
             score=score,
             branch_scores=branches,

@@ -14,7 +14,7 @@ from etscnet_edge.memory import engine_bytes
 from etscnet_edge.soundness import unsound
 
 NAME = "etscnet.json"
-SCHEMA = 2
+SCHEMA = 3
 REMEDY = "Export again: python -m export onnx --bundle_root bundle."
 
 
@@ -44,7 +44,7 @@ class Manifest:
     @property
     def limits(self) -> dict[str, Any]:
         """What a study may be: "voxel_mm", "extent_mm", "brain_ml" (lowest, highest), "centre_distance_mm", "min_squareness",
-        "max_voxels", "min_contrast", "max_correlation"."""
+        "max_voxels", "min_contrast", "max_correlation", "max_skull_share"."""
         return dict(self.said["preprocessing"]["limits"])
 
     @property

@@ -54,7 +54,14 @@ KEYS: dict[str, Holds] = {
     **{f"preprocessing.limits.{name}": _range for name in ("voxel_mm", "extent_mm", "brain_ml")},
     **{
         f"preprocessing.limits.{name}": _above_0
-        for name in ("centre_distance_mm", "min_squareness", "max_voxels", "min_contrast", "max_correlation")
+        for name in (
+            "centre_distance_mm",
+            "min_squareness",
+            "max_voxels",
+            "min_contrast",
+            "max_correlation",
+            "max_skull_share",
+        )
     },
     "threshold": lambda value: _number(value) and 0 < value < 1,
     "labels": lambda value: isinstance(value, dict) and set(value) == {"0", "1"} and all(map(_text, value.values())),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from etscnet_edge.errors import InputError
 from etscnet_edge.nifti import MAX_HEADER, Limits, Volume, forwards, read_volume
+from etscnet_edge.skull import skull_share
 from etscnet_edge.source import Source, open_source
 
 Mask = NDArray[np.bool_]
@@ -62,8 +63,8 @@ def read_study(
 
     Raises:
         InputError: a file that is at fault, the same image twice, values that are not finite, an empty or constant image, a voxel
-            size or field of view that holds no head, a mask on another grid, a brain of no human size or without contrast, or
-            modalities that lie apart in space.
+            size or field of view that holds no head, a mask on another grid, a brain of no human size or without contrast, an
+            image that shows a skull, or modalities that lie apart in space.
     """
     files = {**images, **{f"{name}_mask": mask for name, mask in masks.items()}}
     max_bytes = MAX_HEADER + 8 * limits["max_voxels"]
@@ -114,7 +115,7 @@ def _read_mask(source: Source, volume: Volume, *, orientation: str, limits: Limi
 
 
 def _check_brain(name: str, volume: Volume, mask: Mask | None, *, limits: Limits) -> None:
-    """Refuse a brain of no human size, which without a mask is an image with its skull, and one without contrast."""
+    """Refuse a brain of no human size or without contrast, and an image that shows a skull."""
     turn = forwards(volume.stored)
     values = volume.values()[turn]
     inside = values > 0
@@ -123,13 +124,13 @@ def _check_brain(name: str, volume: Volume, mask: Mask | None, *, limits: Limits
     voxels = int(np.count_nonzero(inside))
     millilitres = _millilitres(inside, volume)
     lowest, highest = limits["brain_ml"]
+    remedy = f"Extract the brain (--brain_extraction network), or give its mask ({name}_mask)."
+    remedy = "Check the mask." if mask is not None else remedy
     if not lowest <= millilitres <= highest:
         raise InputError(
             f"{name}: the brain-extracted image fills {millilitres:.0f} ml",
             expected=f"between {lowest:g} and {highest:g} ml",
-            remedy="Check the mask."
-            if mask is not None
-            else f"Extract the brain (--brain_extraction network), or give its mask ({name}_mask).",
+            remedy=remedy,
             file=volume.file,
         )
     largest = float(values.max() if mask is None else values.max(where=inside, initial=0))
@@ -141,6 +142,15 @@ def _check_brain(name: str, volume: Volume, mask: Mask | None, *, limits: Limits
             f"{name}: the brain has no contrast: 98 % of its voxels lie between {low:g} and {high:g}, the largest is {largest:g}",
             expected=f"a range of at least {limits['min_contrast']:g} of the largest",
             remedy="Check that this is no mask, and that no voxel is out of range.",
+            file=volume.file,
+        )
+    alone = values if mask is None else np.where(mask[turn], values, np.float32(0))
+    share = skull_share(alone[turn], volume.affine)
+    if not share <= limits["max_skull_share"]:
+        raise InputError(
+            f"{name}: the image shows a skull: {share:.0%} of the rays from its middle pass a dark layer under a bright rim",
+            expected=f"a brain alone, {limits['max_skull_share']:.0%} at most",
+            remedy=remedy,
             file=volume.file,
         )
 

@@ -3,7 +3,8 @@
 Rays go from the middle of axial planes outwards. Bone gives no signal: in a head, a ray meets scalp, then bone, then brain. In
 an extracted image the brain comes first. Every length is a share of the head's own radius, so that a baby's head is measured as
 an adult's, and every intensity a share of the brain's, so that noise in the background is no matter. Measured on heads and
-brains: `benchmarks/skull.py`. numpy alone, for `etscnet_edge` has the same rule.
+brains: `benchmarks/skull.py`. `etscnet_edge.skull` is the same
+rule.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def run_models(
     learning_rate: float = 0.001,
     learning_rate_decay: float = 0.0,
     seed: int = 0,
-    brain_extraction: str = "none",
+    brain_extraction: str = "hd-bet",
     modalities: Sequence[str] = ("flair", "t2w"),
     backbones: Sequence[str] = ("resnet18", "efficientnet"),
     folds: int = 0,

@@ -81,7 +81,7 @@ def test_masks_and_scores_are_hd_bets(
     assert {name: one["voxels"] for name, one in made.items()} == pytest.approx(
         {name: one["voxels"] for name, one in expected.items()}, rel=1e-5
     )  # the stored figures are this code's
-    with Classifier(with_minibet, form="standard", brain_extraction="network") as classifier:
+    with Classifier(with_minibet, form="standard", brain_extraction="network", mask_quality="warn") as classifier:
         for case in heads:
             files = {name: case[name] for name in MODALITIES}
             for name, (mask, _) in masks_of(with_minibet, case).items():

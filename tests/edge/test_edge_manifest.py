@@ -79,8 +79,12 @@ def replace(**values: object) -> Callable[[Said], object]:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (replace(schema=1), "a manifest of schema 1.*Export again"),
+        (replace(schema=2), "a manifest of schema 2.*Export again"),
         (replace(schema=99), "a manifest of schema 99.*Update etscnet-edge"),
+        (
+            lambda said: said["preprocessing"]["limits"].pop("max_skull_share"),
+            "no preprocessing.limits.max_skull_share",
+        ),
         (replace(for_timing_only=True), "for timing alone"),
         (lambda said: said["preprocessing"].pop("limits"), "a manifest with no preprocessing.limits.voxel_mm"),
         (replace(threshold=float("nan")), "threshold = nan"),

@@ -67,7 +67,7 @@ def test_parity_on_studies_is_written_beside_the_forms(exports: Path, tmp_path: 
     shutil.copytree(exports, tmp_path / "exports")
     write_study(tmp_path / "data", "sub-01", seed=1)
     write_study(tmp_path / "data", "sub-02", seed=2, bright=1.0)
-    said = parity(BUNDLE, tmp_path / "exports", dataset_dir=tmp_path / "data")
+    said = parity(BUNDLE, tmp_path / "exports", dataset_dir=tmp_path / "data", brain_extraction="none")
     proof = json.loads((tmp_path / "exports" / "parity.json").read_text())
     assert "| standard | float32 | 9 |" in said and proof["passed"]
     assert proof["studies"][0] == "golden" and proof["studies"][-2:] == ["sub-01", "sub-02"]

@@ -1,6 +1,7 @@
-"""Whether a study's masks can be one child's brain: what is not is refused before it is scored.
+"""Whether a study's masks can be one child's brain, by the limits of the export's manifest, which are the bundle's own.
 
-A mask's volume and contrast are `study`'s to check, as those of a mask that is given.
+A mask's volume and contrast, and whether a skull still shows, are `study`'s to check, as of a mask that is given. The bundle's
+gate knows the child's age, too; here a volume may be that of any age.
 """
 
 from __future__ import annotations
@@ -15,50 +16,76 @@ from etscnet_edge.brain_extraction.extractor import Extracted
 from etscnet_edge.errors import InputError
 from etscnet_edge.nifti import Volume
 
-MIN_LARGEST = 0.95  # of what the network finds, in one part; the bundle's limit, too
-MIN_OVERLAP = (
-    0.8  # Dice of two masks of one head, the bundle's limit, too; three real pairs by a small network: 0.928 to 0.952
-)
+GATES = ("refuse", "warn")  # what a failed check does
+SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))  # of the field of view, in RAS
 Mask = NDArray[np.bool_]
+Gate = Mapping[str, float]
 
 
-def check_parts(name: str, volume: Volume, found: Extracted) -> None:
-    """Refuse a mask in pieces.
+def mask_faults(name: str, volume: Volume, found: Extracted, gate: Gate) -> list[InputError]:
+    """What is wrong with one mask: pieces, or brain cut off by the field of view.
 
-    Raises:
-        InputError: the largest part holds too little of it.
+    Args:
+        name: of the modality.
+        volume: the image, in RAS.
+        found: its mask.
+        gate: "min_largest", "max_border", "max_below": shares, see BrainManifest.gate.
     """
-    if not found.largest_share >= MIN_LARGEST:
-        raise InputError(
-            f"{name}: the extracted brain lies in {found.parts} parts, the largest holds {found.largest_share:.0%} of it",
-            expected=f"at least {MIN_LARGEST:.0%} in one part",
-            remedy=f"Give the brain's mask ({name}_mask).",
-            file=volume.file,
+    faults, remedy = [], f"Look at the image; give the brain's mask ({name}_mask), or --mask_quality warn."
+    if not found.largest_share >= gate["min_largest"]:
+        said = f"{name}: the extracted brain lies in {found.parts} parts, the largest holds {found.largest_share:.0%} of it"
+        expected = f"at least {gate['min_largest']:.0%} in one part"
+        faults.append(InputError(said, expected=expected, remedy=remedy, file=volume.file))
+    for side, share in border_shares(found.mask).items():
+        most = gate["max_below"] if side == "bottom" else gate["max_border"]
+        if not share <= most:
+            said = f"{name}: the extracted brain touches the {side} of the field of view with {share:.0%} of its cross-section"
+            faults.append(InputError(said, expected=f"at most {most:.0%}", remedy=remedy, file=volume.file))
+    return faults
+
+
+def border_shares(mask: Mask) -> dict[str, float]:
+    """Side of the field of view -> how much of the mask's largest cross-section along that axis lies on it.
+
+    Args:
+        mask: (x, y, z) in RAS.
+    """
+    shares: dict[str, float] = {}
+    for axis, (first, last) in enumerate(SIDES):
+        areas = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
+        largest = max(int(areas.max()), 1)
+        shares |= {first: round(int(areas[0]) / largest, 3), last: round(int(areas[-1]) / largest, 3)}
+    return shares
+
+
+def overlaps(volumes: Mapping[str, Volume], masks: Mapping[str, Mask]) -> dict[tuple[str, str], float]:
+    """Every two modalities -> Dice of their masks in space."""
+    return {
+        (first, second): round(_dice((volumes[first], masks[first]), (volumes[second], masks[second])), 4)
+        for first, second in combinations(volumes, 2)
+    }
+
+
+def overlap_faults(
+    volumes: Mapping[str, Volume], shared: Mapping[tuple[str, str], float], gate: Gate
+) -> list[InputError]:
+    """Masks that lie apart in space.
+
+    Args:
+        volumes: by modality.
+        shared: see `overlaps`.
+        gate: "min_overlap", a Dice.
+    """
+    return [
+        InputError(
+            f"{second}: its extracted brain overlaps that of {first} by Dice {overlap:.2f}",
+            expected=f"at least {gate['min_overlap']:g}: one head in one place",
+            remedy="Check that both series are of one child and one session, and look at the images; or give masks.",
+            file=volumes[second].file,
         )
-
-
-def check_overlap(volumes: Mapping[str, Volume], masks: Mapping[str, Mask]) -> dict[str, float]:
-    """Refuse masks that lie apart in space.
-
-    Returns:
-        "flair and t2w" -> Dice of the two.
-
-    Raises:
-        InputError: two masks overlap too little.
-    """
-    overlaps = {}
-    for first, second in combinations(volumes, 2):
-        one, other = (volumes[first], masks[first]), (volumes[second], masks[second])
-        overlap = _dice(one, other)
-        overlaps[f"{first} and {second}"] = round(overlap, 4)
-        if not overlap >= MIN_OVERLAP:
-            raise InputError(
-                f"{second}: its extracted brain overlaps that of {first} by Dice {overlap:.2f}",
-                expected=f"at least {MIN_OVERLAP:g}: one head in one place",
-                remedy="Check that both series are of one child and one session, and look at the masks; or give masks.",
-                file=volumes[second].file,
-            )
-    return overlaps
+        for (first, second), overlap in shared.items()
+        if not overlap >= gate["min_overlap"]
+    ]
 
 
 def _dice(one: tuple[Volume, Mask], other: tuple[Volume, Mask]) -> float:

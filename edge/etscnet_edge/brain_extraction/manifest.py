@@ -14,7 +14,7 @@ from etscnet_edge.brain_extraction.resampling import Resampling
 from etscnet_edge.errors import InputError
 
 NAME = "brain_extraction.json"
-SCHEMA = 1
+SCHEMA = 2
 REMEDY = "Export again: python -m export brain-extraction --model_dir DIR."
 Holds = Callable[[Any], bool]
 
@@ -53,6 +53,12 @@ class BrainManifest:
     def file(self) -> str:
         """The network's."""
         return str(self.said["network"]["file"])
+
+    @property
+    def gate(self) -> dict[str, float]:
+        """What a mask may be: "min_largest", the share in its largest part; "max_border", "max_below", of the largest
+        cross-section on a side of the field of view, on its bottom; "min_overlap", Dice of two masks of one head."""
+        return {name: float(value) for name, value in self.said["gate"].items()}
 
     def resampling(self, kind: str) -> Resampling:
         """Of the "data" or the "logits"."""
@@ -124,6 +130,10 @@ def _above_0(value: Any) -> bool:
     return _number(value) and value > 0
 
 
+def _share(value: Any) -> bool:
+    return _number(value) and 0 < value <= 1
+
+
 def _is_one_of(*known: Any) -> Holds:
     return lambda value: any(type(value) is type(one) and value == one for one in known)
 
@@ -158,12 +168,13 @@ KEYS: dict[str, Holds] = {
     **{f"resampling.{kind}.order": _is_one_of(1, 3) for kind in ("data", "logits")},
     **{f"resampling.{kind}.order_z": _is_one_of(0) for kind in ("data", "logits")},
     **{f"resampling.{kind}.separate": _is_one_of(True, False, None) for kind in ("data", "logits")},
-    "tiling.step": lambda value: _number(value) and 0 < value <= 1,
+    "tiling.step": _share,
     "tiling.gaussian_sigma": _above_0,
     "tiling.gaussian_peak": lambda value: _number(value) and 0 < value <= 1000,
     "mirror_axes": lambda value: _axes(value) and len(set(value)) == len(value),
     "classes": _is_one_of({"0": "background", "1": "brain"}),
     "largest_part": _is_one_of(True, False),
+    **{f"gate.{name}": _share for name in ("min_largest", "max_border", "max_below", "min_overlap")},
     "source.checkpoint.sha256": lambda value: _text(value) and len(value) == 64,
     "warnings": lambda value: isinstance(value, list) and all(map(_text, value)),
     "files": lambda value: isinstance(value, dict),

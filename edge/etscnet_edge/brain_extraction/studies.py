@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etscnet_edge.brain_extraction.checks import check_overlap, check_parts
+from etscnet_edge.brain_extraction.checks import border_shares, mask_faults, overlap_faults, overlaps
 from etscnet_edge.brain_extraction.extractor import extract, needed_mb, opened
 from etscnet_edge.brain_extraction.manifest import BrainManifest
 from etscnet_edge.errors import InputError
@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 
 
 def study_extractor(
-    manifest: BrainManifest, *, threads: int, memory_mb: float | None = None
+    manifest: BrainManifest, *, threads: int, memory_mb: float | None = None, mask_quality: str = "refuse"
 ) -> Callable[[Mapping[str, Volume]], tuple[dict[str, Mask], dict[str, Any]]]:
     """What finds the brains of one study after another; the network is loaded for each, and closed.
 
@@ -28,11 +28,13 @@ def study_extractor(
         manifest: of the export.
         threads: of ONNX Runtime.
         memory_mb: the most resident memory of this process, 10^6 bytes; None: no limit.
+        mask_quality: what masks that can't be one child's brain do: "refuse" the study, or "warn" in its record.
 
     Returns:
         A function: modality -> volume; gives modality -> mask, and a record of it, fit for JSON: "method", "runtime", the
-        network's "file" and "sha256", "checkpoint_sha256", "images", "overlap", "milliseconds". It raises InputError for a
-        network that is not the manifest's, memory that does not do, and masks that can't be one child's brain.
+        network's "file" and "sha256", "checkpoint_sha256", "images", "overlap", "mask_quality", "faults" of masks that were let
+        pass, "milliseconds". It raises InputError for a network that is not the manifest's, memory that does not do, and masks
+        that are refused.
     """
 
     def extract_study(volumes: Mapping[str, Volume]) -> tuple[dict[str, Mask], dict[str, Any]]:
@@ -41,17 +43,22 @@ def study_extractor(
             _check_memory(manifest, volumes, memory_mb)
         with opened(manifest, threads=threads) as run:
             found = {name: extract(volume, run, manifest=manifest) for name, volume in volumes.items()}
-        for name, volume in volumes.items():
-            check_parts(name, volume, found[name])
-        masks = {name: one.mask for name, one in found.items()}
+        masks, gate = {name: one.mask for name, one in found.items()}, manifest.gate
+        faults = [fault for name, volume in volumes.items() for fault in mask_faults(name, volume, found[name], gate)]
+        shared = overlaps(volumes, masks)
+        faults += overlap_faults(volumes, shared, gate)
+        if faults and mask_quality == "refuse":
+            raise faults[0]
         record = {
             "method": "network",
             "runtime": "cpu",
             "file": manifest.file,
             "sha256": manifest.said["files"][manifest.file]["sha256"],
             "checkpoint_sha256": manifest.said["source"]["checkpoint"]["sha256"],
-            "images": {name: one.to_dict() for name, one in found.items()},
-            "overlap": check_overlap(volumes, masks),
+            "images": {name: one.to_dict() | {"border": border_shares(one.mask)} for name, one in found.items()},
+            "overlap": {f"{first} and {second}": dice for (first, second), dice in shared.items()},
+            "mask_quality": mask_quality,
+            "faults": [str(fault) for fault in faults],
             "milliseconds": round((time.perf_counter() - start) * 1e3, 1),
         }
         return masks, record
