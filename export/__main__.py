@@ -11,8 +11,15 @@ VERBS = {
     "brain-extraction": "export.brain_extraction:export_brain_extraction",
     "parity": "export.parity:parity",
     "tensorrt": "export.engine:export_tensorrt",
+    "triton": "export.triton.repository:write_repository",
+    "triton-check": "export.triton.check:check_server",
+    "kserve-edge": "export.triton.kserve:write_edge_service",
     "benchmark": "export.benchmark:benchmark",
     "benchmark-scaling": "export.scaling:benchmark_scaling",
+    "metadata": "export.distribution.metadata:write_metadata",
+    "package": "export.distribution.package:package",
+    "zoo-check": "export.distribution.zoo_check:zoo_check",
+    "unpack": "export.distribution.unpack:unpack_archive",
 }
 
 if __name__ == "__main__":

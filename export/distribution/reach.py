@@ -1,10 +1,11 @@
-"""Which modules of `scripts` the bundle's configurations need, and which packages those import. Read from the source, nothing is run.
+"""Which modules of `scripts` the bundle's configurations need, and which packages those import. Read from the source, nothing
+is run.
 
-The bundle holds what its configurations name and what that imports, no more: the commands of the cohort side (`python -m scripts`) and
-the phantom stay in the repository, and so do the packages that they alone need.
+The bundle holds what its configurations name and what that imports, no more: the commands of the cohort side (`python -m
+scripts`) and the phantom stay in the repository, and so do the packages that they alone need.
 
-An import at a module's top level is *eager*: the module can't be imported without it. One inside a function is *lazy*: its package is
-needed where that way is chosen (BET, HD-BET, ONNX Runtime), and optional for the others.
+An import at a module's top level is *eager*: the module can't be imported without it. One inside a function is *lazy*: its
+package is needed where that way is chosen (BET, HD-BET, ONNX Runtime), and optional for the others.
 """
 
 from __future__ import annotations
@@ -52,12 +53,10 @@ def reach(checkout: str | Path) -> Reach:
         for dotted in _NAMED.findall(config.read_text(encoding="utf-8")):
             if _module(root, dotted) is None:
                 remedy = "Correct the configuration."
-                raise InputError(
-                    f"no module for {dotted!r}", expected="a part of scripts", remedy=remedy, file=config
-                )
+                raise InputError(f"no module for {dotted!r}", expected="a part of scripts", remedy=remedy, file=config)
             named[dotted] = config
     imports: dict[Path, list[tuple[str, bool]]] = {}
-    eager_files, eager = _follow(root, named, imports, lazily=False)
+    _, eager = _follow(root, named, imports, lazily=False)
     files, every = _follow(root, named, imports, lazily=True)
     return Reach(tuple(sorted(files)), frozenset(eager), frozenset(every - eager))
 
@@ -97,7 +96,7 @@ def _module(root: Path, dotted: str) -> list[Path] | None:
 
 
 def _imports(node: ast.AST, *, inside: bool) -> Iterator[tuple[str, bool]]:
-    """Dotted names that are imported, each with whether that is inside a function; names imported from a module may be modules."""
+    """Dotted names that are imported, each with whether that is inside a function; what is imported from a module may be one."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from ((alias.name, inside) for alias in child.names)
