@@ -20,6 +20,11 @@ VERBS = {
     "package": "export.distribution.package:package",
     "zoo-check": "export.distribution.zoo_check:zoo_check",
     "unpack": "export.distribution.unpack:unpack_archive",
+    "licences": "export.distribution.licences:write_licences",
+    "audit": "export.distribution.advisories:audit_dependencies",
+    "keygen": "export.distribution.signature:make_key",
+    "release": "export.distribution.release:release",
+    "verify": "export.distribution.release_manifest:verify_release",
 }
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ def test_a_documented_command_exists_with_its_options(words: list[str]) -> None:
 def check_run(run_id: str, given: dict[str, str]) -> None:
     files = ast.literal_eval(given["config_file"]) if given["config_file"].startswith("[") else [given["config_file"]]
     parser = ConfigParser()
-    parser.read_config([str(ROOT / file) for file in files])
+    folders = (ROOT, BUNDLE)  # the model card's commands run from the bundle's
+    parser.read_config([str(next(folder / file for folder in folders if (folder / file).is_file())) for file in files])
     parser.update({name: value for name, value in given.items() if name != "config_file"})
     parser.resolve_macro_and_relative_ids()
     assert run_id in parser.get()

@@ -29,9 +29,6 @@ def contents(checkout: str | Path = CHECKOUT) -> dict[str, bytes]:
     """
     root = Path(checkout)
     files = {path.relative_to(root / "bundle").as_posix(): path.read_bytes() for path in _parts(root / "bundle")}
-    for module in reach(root).files:
-        source = (root / module).read_text(encoding="utf-8")
-        files[module.as_posix()] = in_zoo_style(source, name=str(module)).encode()
     for name, content in files.items():
         if len(content) > MAX_FILE_BYTES:
             raise InputError(
@@ -40,6 +37,9 @@ def contents(checkout: str | Path = CHECKOUT) -> dict[str, bytes]:
                 remedy="Ship half-precision weights (python -m scripts halve), or a smaller file.",
                 file=name,
             )
+    for module in reach(root).files:
+        source = (root / module).read_text(encoding="utf-8")
+        files[module.as_posix()] = in_zoo_style(source, name=str(module)).encode()
     return dict(sorted(files.items()))
 
 

@@ -9,6 +9,7 @@ of imports and layout changes.
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 
 import black
 import isort
@@ -49,6 +50,7 @@ _BLACK = black.Mode(
 )
 
 
+@lru_cache(maxsize=256)
 def in_zoo_style(source: str, *, name: str) -> str:
     """A module as `runtests.sh --autofix` leaves it: isort, then black.
 
