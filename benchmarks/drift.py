@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripts.checkpoint import provenance
 from scripts.cohort import read_datalist
-from scripts.cohort_reference import Measurement, measure
 from scripts.dataset import StudyDataset
-from scripts.feature_reference import LAYERS
-from scripts.reference import Reference, reference_of
+from scripts.likeness.cohort_reference import Measurement, measure
+from scripts.likeness.feature_reference import LAYERS
+from scripts.likeness.reference import Reference, reference_of
 from scripts.stats.decisions import wilson
 from scripts.stats.metrics import classification_metrics
-from scripts.temperature import calibrated
+from scripts.stats.temperature import calibrated
 from tests.real_mri import real_cases
 
 RECORD = Path(__file__).parent / "records" / "DRIFT.md"

@@ -19,8 +19,8 @@ from export.preprocess_graph import parameters
 from scripts.checkpoint import model_version, origin_warning
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically
-from scripts.reference import NONE_WRITTEN as NO_REFERENCE
-from scripts.temperature import NONE_WRITTEN as NO_TEMPERATURE
+from scripts.likeness.reference import NONE_WRITTEN as NO_REFERENCE
+from scripts.stats.temperature import NONE_WRITTEN as NO_TEMPERATURE
 
 MANIFEST = "etscnet.json"
 SCHEMA = 3

@@ -17,7 +17,7 @@ from scripts.checkpoint import model_version, origin_warning
 from scripts.dataset import TolerantLoader
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically, write_csv
-from scripts.likeness import Likeness
+from scripts.likeness.case import Likeness
 from scripts.network import ETSCNet
 from scripts.pictures import case_picture, roc_picture
 from scripts.stats.metrics import classification_metrics

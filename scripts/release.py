@@ -20,10 +20,10 @@ from torch import Tensor
 from scripts import fusion
 from scripts.checkpoint import provenance, read_weights, save
 from scripts.cohort import PARTS, read_datalist
-from scripts.cohort_reference import describe_cohort, measure
 from scripts.dataset import StudyDataset
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically
+from scripts.likeness.cohort_reference import describe_cohort, measure
 from scripts.network import ETSCNet
 from scripts.parallel import rank
 from scripts.pictures import learning_curves

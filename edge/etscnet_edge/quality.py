@@ -1,7 +1,7 @@
 """What one modality of a study looks like in numbers, and how unlike the training cohort that is, by the manifest's reference.
 
-The same numbers as the bundle's own (`scripts.quality`, `scripts.reference`), by which the reference was made: intensities of the
-prepared image inside the brain, geometry of the original grid. The distance of the network's features is not computed here.
+The same numbers as the bundle's own (`scripts.likeness`), by which the reference was made: intensities of the prepared image
+inside the brain, geometry of the original grid. The distance of the network's features is not computed here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def judge(measured: Mapping[str, Statistics], reference: Mapping[str, Any]) -> t
 
 
 def case_statistics(image: Image, spacing: Sequence[float], matrix: Sequence[int]) -> Statistics:
-    """Every statistic of one modality, by name; see `scripts.quality` of the eTSC-Net repository for what each is.
+    """Every statistic of one modality, by name; see `scripts.likeness.quality` of the eTSC-Net repository for what each is.
 
     Args:
         image: (x, y, z), the prepared channel in [0, 1].

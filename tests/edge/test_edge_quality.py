@@ -18,13 +18,13 @@ from etscnet_edge.manifest import NAME, read_manifest
 from etscnet_edge.quality import case_statistics, judge, ras_grid
 
 from export.manifest import _reference
-from scripts import quality as bundles
-from scripts.cohort_reference import build_reference
-from scripts.reference import sentences
-from scripts.temperature import calibrated
+from scripts.likeness import quality as bundles
+from scripts.likeness.cohort_reference import build_reference
+from scripts.likeness.reference import sentences
+from scripts.stats.temperature import calibrated
 from tests.conftest import brain_image
 from tests.edge.conftest import Server
-from tests.test_reference import cohort
+from tests.likeness.test_reference import cohort
 
 SAME = 1e-6
 Said = dict[str, Any]

@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from scipy import special
 
 from scripts.errors import InputError
-from scripts.temperature import EDGE, calibrated, fit_temperature, temperature_of
+from scripts.stats.temperature import EDGE, calibrated, fit_temperature, temperature_of
 
 
 def drawn(n: int, temperature: float, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scripts.errors import InputError
-from scripts.mahalanobis import COMPONENTS, STORED, Subspace, fit_subspace
+from scripts.likeness.mahalanobis import COMPONENTS, STORED, Subspace, fit_subspace
 
 
 def features(n: int, size: int = 40, *, seed: int = 0) -> np.ndarray:

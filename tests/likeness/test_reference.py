@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.cohort_reference import Measurement, build_reference
 from scripts.errors import InputError
-from scripts.feature_reference import LAYERS, NOT_GIVEN, distance_sentences
-from scripts.rank import ALPHA, Rank
-from scripts.reference import FLOOR, Reference, largest, reference_of, sentences, summarise
+from scripts.likeness.cohort_reference import Measurement, build_reference
+from scripts.likeness.feature_reference import LAYERS, NOT_GIVEN, distance_sentences
+from scripts.likeness.rank import ALPHA, Rank
+from scripts.likeness.reference import FLOOR, Reference, largest, reference_of, sentences, summarise
 
 MODALITIES = ("flair", "t2w")
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from scripts.errors import InputError
-from scripts.quality import INSIDE, case_statistics, ras_grid
+from scripts.likeness.quality import INSIDE, case_statistics, ras_grid
 
 SHAPE = (40, 48, 24)
 SPACING, MATRIX = [0.7, 0.8, 6.0], [280, 300, 26]

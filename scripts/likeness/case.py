@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from scripts.checkpoint import provenance
-from scripts.cohort_reference import study_statistics
 from scripts.errors import InputError
-from scripts.feature_reference import distance_sentences
-from scripts.features import BranchFeatures
+from scripts.likeness.cohort_reference import study_statistics
+from scripts.likeness.feature_reference import distance_sentences
+from scripts.likeness.features import BranchFeatures
+from scripts.likeness.quality import Image
+from scripts.likeness.reference import NONE_WRITTEN, reference_of, sentences
 from scripts.network import ETSCNet
-from scripts.quality import Image
-from scripts.reference import NONE_WRITTEN, reference_of, sentences
-from scripts.temperature import calibrated, temperature_of
+from scripts.stats.temperature import calibrated, temperature_of
 
 
 class Likeness:

@@ -17,15 +17,15 @@ from monai.transforms import Compose, Transform
 from torch import Tensor, nn
 
 from scripts.checkpoint import provenance, save
-from scripts.cohort_reference import describe_cohort, measure
 from scripts.dataset import StudyDataset, TolerantLoader
 from scripts.errors import InputError
-from scripts.feature_reference import NOT_GIVEN
-from scripts.features import BranchFeatures, first_convolution, last_linear
 from scripts.handlers import EvaluationWriter, PredictionWriter
+from scripts.likeness.cohort_reference import describe_cohort, measure
+from scripts.likeness.feature_reference import NOT_GIVEN
+from scripts.likeness.features import BranchFeatures, first_convolution, last_linear
 from scripts.network import ETSCNet, LogitsInferer, efficientnet3d_b0
 from scripts.release import write_origin
-from scripts.temperature import calibrated
+from scripts.stats.temperature import calibrated
 from scripts.transforms import FuseScoresd
 
 MODALITIES = ("flair", "t2w")

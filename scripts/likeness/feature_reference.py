@@ -1,11 +1,11 @@
 """How far a case's features lie from the training cohort's, by layer. Part of the reference in `model.json`. No torch.
 
-A branch is listened to at two layers (`scripts.features`): its first convolution, which sees how the image was made, and its last
+A branch is listened to at two layers (`features`): its first convolution, which sees how the image was made, and its last
 features, which the logit is made of. With one output to learn, the last ones may vary along little more than one line, and tell
 nothing of a scanner: see benchmarks/records/DRIFT.md.
 
-A layer's score of a case: Mahalanobis' distance (`scripts.mahalanobis`) by the median distance of the validation cases, the
-largest of its branches'. Its p-value: the rank among the validation cases (`scripts.rank`), for a network's features of its own
+A layer's score of a case: Mahalanobis' distance (`mahalanobis`) by the median distance of the validation cases, the
+largest of its branches'. Its p-value: the rank among the validation cases (`rank`), for a network's features of its own
 training cases are no example of new ones. Over the layers: Bonferroni.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.errors import InputError
-from scripts.mahalanobis import Subspace, fit_subspace
-from scripts.rank import Rank
+from scripts.likeness.mahalanobis import Subspace, fit_subspace
+from scripts.likeness.rank import Rank
 
 LAYERS = {"first": "first convolution", "last": "last linear layer"}
 Features = Mapping[str, Mapping[str, NDArray[np.float32]]]  # layer -> modality -> (F,) of one case

@@ -1,4 +1,4 @@
-"""From a trained network and its cohort to what `model.json` says of it: reference (`scripts.reference`) and temperature."""
+"""From a trained network and its cohort to what `model.json` says of it: reference (`reference`) and temperature."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tqdm import tqdm
 
 from scripts.dataset import StudyDataset
 from scripts.errors import InputError
-from scripts.feature_reference import Features, fit_features
-from scripts.features import BranchFeatures
+from scripts.likeness.feature_reference import Features, fit_features
+from scripts.likeness.features import BranchFeatures
+from scripts.likeness.quality import Image, Statistics, case_statistics, ras_grid
+from scripts.likeness.rank import Rank
+from scripts.likeness.reference import Reference, largest, summarise
 from scripts.network import ETSCNet
-from scripts.quality import Image, Statistics, case_statistics, ras_grid
-from scripts.rank import Rank
-from scripts.reference import Reference, largest, summarise
-from scripts.temperature import fit_temperature
+from scripts.stats.temperature import fit_temperature
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """What the training cohort looked like, and how unlike it one case is. Stored in `model.json` under "reference". No torch.
 
-Two questions, each answered once a case, with one p-value (`scripts.rank`):
+Two questions, each answered once a case, with one p-value (`rank`):
 
-- quality: the statistics of `scripts.quality`, each as z = (value - median) / scale. The scale is that of the side on which the
+- quality: the statistics of `quality`, each as z = (value - median) / scale. The scale is that of the side on which the
   value lies, the larger of (q95 - median) / 1.645 and (q99 - median) / 2.326 of the training cases (a long tail is part of the
   cohort), but at least `FLOOR` of the median: a protocol that never varied would otherwise flag a rounding. A case's score is
   its largest |z|, ranked among the training and validation cases (the quantiles are the training's own, which makes the limit a
   little low).
-- out of distribution: the distance of the network's features (`scripts.feature_reference`), ranked among validation cases.
+- out of distribution: the distance of the network's features (`feature_reference`), ranked among validation cases.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from scripts.errors import InputError
-from scripts.feature_reference import FeatureReference
-from scripts.mahalanobis import REMEDY
-from scripts.quality import Statistics
-from scripts.rank import Rank
+from scripts.likeness.feature_reference import FeatureReference
+from scripts.likeness.mahalanobis import REMEDY
+from scripts.likeness.quality import Statistics
+from scripts.likeness.rank import Rank
 
 FLOOR = 0.02  # of the median
 SMALLEST = 1e-4  # of a scale, in intensities or mm: where the median is 0, rounding

@@ -1,0 +1,1 @@
+"""How like the training cohort a case is: `case.py` is where to begin."""
