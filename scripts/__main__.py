@@ -12,6 +12,7 @@ VERBS = {
     "extract": "scripts.brain_extraction.extract:extract",
     "halve": "scripts.release:halve",
     "localize": "scripts.explanation.localization:localize",
+    "merge": "scripts.shards:merge",
     "models": "scripts.experiments.models:run_models",
     "phantom": "scripts.phantom.cohort:make_cohort",
     "phantom-picture": "scripts.phantom.picture:draw_pair",

@@ -24,6 +24,8 @@ from monai.utils import convert_to_tensor
 from tqdm import tqdm
 
 from scripts.errors import CohortError, InputError, RefusedMaskError, UnavailableError
+from scripts.fingerprint import describe_case
+from scripts.shards import check_shard, own
 
 logger = logging.getLogger(__name__)
 Sample = dict[str, Any]
@@ -40,6 +42,9 @@ class StudyDataset(Dataset):
         cache_dir: where preprocessed images are kept, by the content's fingerprint: files (path, size, time of change),
             preprocessing. None keeps nothing.
         seed: of the augmentation.
+
+    Attributes:
+        transform_hash: of the preprocessing, its parameters included.
     """
 
     def __init__(
@@ -54,7 +59,7 @@ class StudyDataset(Dataset):
         super().__init__(data, transform)
         self.augmentation, self.seed, self.epoch = augmentation, seed, 0
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
-        self._transform_hash = pickle_hashing(transform.transforms)  # not the Compose: it holds a random state
+        self.transform_hash = pickle_hashing(transform.transforms)  # not the Compose: it holds a random state
 
     def set_epoch(self, epoch: int) -> None:
         """The number of the epoch, from 1, which the augmentation depends on."""
@@ -120,12 +125,9 @@ class StudyDataset(Dataset):
         return image
 
     def _cache_file(self, case: Mapping[str, Any]) -> Path:
-        fingerprint = hashlib.sha256(self._transform_hash)
-        for key, value in sorted(case.items()):
-            fingerprint.update(f"{key}={value};".encode() if key not in ("label", "case") else b"")
-            if isinstance(value, (str, Path)) and Path(value).is_file():
-                state = Path(value).stat()
-                fingerprint.update(f"{state.st_size},{state.st_mtime_ns};".encode())
+        fingerprint = hashlib.sha256(self.transform_hash)
+        for part in describe_case(case, without=("label", "case")):
+            fingerprint.update(part)
         return Path(self.cache_dir or ".") / f"{fingerprint.hexdigest()[:32]}.pt"
 
 
@@ -147,17 +149,32 @@ class TolerantLoader:
 
     Args:
         dataset: cases and their preprocessing; only its `data` and `transform` are used, step by step, so that each is timed.
+        rank, world_size: which of how many processes this is, each with a share of the cases (`scripts.shards`).
+        resume: whether results that an earlier run left, of the same weights, settings and files, are kept.
+
+    Attributes:
+        cases: this process's.
+        done: the names of those that need not be prepared.
+
+    Raises:
+        InputError: rank and world_size are no part of a whole.
     """
 
-    def __init__(self, dataset: StudyDataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: StudyDataset, *, rank: int = 0, world_size: int = 1, resume: bool = True) -> None:
+        check_shard(rank, world_size)
+        self.dataset, self.rank, self.world_size, self.resume = dataset, rank, world_size, resume
+        self.cases = own(dataset.data, rank, world_size)
+        self.done: set[str] = set()
         self.failures: list[dict[str, str]] = []
         self.pictures: dict[str, bytes] = {}
 
     def __iter__(self) -> Iterator[Sample]:
         self.failures.clear()
         self.pictures.clear()
-        for case in tqdm(self.dataset.data, desc="studies", disable=None):
+        todo = [case for case in self.cases if str(case["case"]) not in self.done]
+        said = "studies" if self.world_size == 1 else f"studies {self.rank}/{self.world_size}"
+        bar = tqdm(todo, desc=said, total=len(self.cases), initial=len(self.cases) - len(todo), disable=None)
+        for case in bar:
             sample = self._sample(case)
             if sample is not None:
                 yield list_data_collate([sample])

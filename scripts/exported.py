@@ -30,7 +30,12 @@ class ExportedNetwork(ETSCNet):
 
     Args:
         said: what the manifest says.
+
+    Attributes:
+        file_sha256: of the file that scores.
     """
+
+    file_sha256: str
 
     def __init__(self, said: dict[str, Any]) -> None:
         super().__init__(said["modalities"], nn.Identity)  # the branches are in the file
@@ -68,6 +73,7 @@ class GraphNetwork(ExportedNetwork):
         said = _manifest(Path(manifest), Path(checkpoint))
         super().__init__(said)
         file = _checked(Path(manifest), said, "forms", form, remedy=REMEDY)
+        self.file_sha256 = said["files"][file.name]["sha256"]
         try:
             from scripts.onnx_session import Session  # a machine that scores with an engine may have no ONNX Runtime
         except ImportError as error:
@@ -123,6 +129,7 @@ class EngineNetwork(ExportedNetwork):
             raise InputError(
                 f"an engine of {library} {built['version']}", expected=installed, remedy=BUILD_AGAIN, file=file
             )
+        self.file_sha256 = said["files"][file.name]["sha256"]
         self._engine = Engine(file, library=library, device=device)
 
     def _branch_scores(self, image: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -10,18 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
 from scripts.checkpoint import model_version, origin_warning
 from scripts.dataset import TolerantLoader
 from scripts.errors import InputError
-from scripts.files import sha256, write_atomically, write_csv
+from scripts.files import sha256, write_atomically
+from scripts.fingerprint import run_fingerprint
 from scripts.likeness.case import Likeness
 from scripts.network import ETSCNet
+from scripts.parallel import in_group, rank, wait_for_all
 from scripts.pictures import case_picture, roc_picture
+from scripts.prediction_table import FAILURES, write_tables
+from scripts.result_folder import ResultFolder
+from scripts.shards import FOLDER, Shard, forget, forget_all, read_all, write_shard
 from scripts.stats.metrics import classification_metrics
 
+logger = logging.getLogger(__name__)
 RESEARCH_ONLY = "Research only, not for diagnosis."
 DECISIONS = ("uncontrolled", "controlled")  # by label
 
@@ -52,7 +60,9 @@ class PredictionWriter:
         self.checkpoint, self.bundle_version = checkpoint, bundle_version
         self.results: list[dict[str, Any]] = []
         self.warnings: list[str] = []  # of every result, whatever the case
+        self.complete = False  # whether this process has written the tables of all studies
         self._likeness: Likeness | None = None
+        self._folder: ResultFolder | None = None
         self._model: dict[str, Any] = {}
         self._network_started = self._network_seconds = 0.0
 
@@ -70,16 +80,18 @@ class PredictionWriter:
         Raises:
             SystemExit: studies failed. Every other study's result is written.
         """
-        failures = self.loader.failures
-        if failures:
+        failures, (number, count) = self.loader.failures, (self.loader.rank, self.loader.world_size)
+        if not self.complete and not in_group():
+            print(f"{number} of {count} is done; when all are: python -m scripts merge --output_dir {self.output_dir}")
+        if failures and (self.complete or not in_group()):
             first = "\n".join(f"  {failure['reason']}" for failure in failures[:20])
-            file = self.output_dir / "failures.csv"
+            file = self.output_dir / (FAILURES if self.complete else FOLDER)
             raise SystemExit(
                 f"{len(failures)} of {len(failures) + len(self.results)} studies failed, see {file}:\n{first}"
             )
 
     def _start(self, engine: Engine) -> None:
-        self.results = []
+        self.complete = False
         self.warnings = [RESEARCH_ONLY, *filter(None, [origin_warning(self.checkpoint)])]
         self._close()
         self._likeness = Likeness(self.network, self.checkpoint, self.loader.dataset.data)
@@ -92,6 +104,39 @@ class PredictionWriter:
             "model_sha256": sha256(self.checkpoint),
             "device": str(engine.state.device),
         }
+        self._look_for_earlier(engine.state.device)
+
+    def _look_for_earlier(self, device: torch.device | str) -> None:
+        """Take up the results that an earlier run left, where this run would write the same."""
+        sidecar = Path(self.checkpoint).with_suffix(".json")
+        run = run_fingerprint(
+            {
+                **{
+                    name: self._model[name] for name in ("fusion_weights", "threshold", "model_sha256", "model_version")
+                },
+                "model_json": sha256(sidecar) if sidecar.is_file() else None,
+                "network": [type(self.network).__name__, getattr(self.network, "file_sha256", None)],
+                "device": torch.device(device).type,
+                "preprocessing": self.loader.dataset.transform_hash.decode(),
+            }
+        )
+        if self.loader.world_size > 1:
+            forget(self.output_dir, self.loader.rank, self.loader.world_size)
+        self._folder = ResultFolder(self.output_dir, run, pictures=self.pictures)
+        kept = self._folder.find(self.loader.cases)
+        if not self.loader.resume:
+            kept = {}
+        self.results, self.loader.done = list(kept.values()), set(kept)
+        if kept:
+            said = "%d of %d studies are scored already by the same weights and settings, from the same files: kept"
+            logger.info(said, len(kept), len(self.loader.cases))
+        if older := self._folder.older():
+            logger.info("%d studies have a result of other weights, settings or files: scored again", older)
+
+    def _earlier(self) -> ResultFolder:
+        if self._folder is None:
+            raise ValueError("the run has not started.")
+        return self._folder
 
     def _close(self) -> None:
         if self._likeness is not None:
@@ -118,10 +163,10 @@ class PredictionWriter:
             except InputError as error:
                 self.loader.fail(sample["case"], error)
                 continue
-            self.results.append(result)
-            write_atomically(self.output_dir / f"{result['case']}.json", json.dumps(result, indent=2) + "\n")
             if self.pictures:
                 case_picture(image, result, path=self.output_dir / f"{result['case']}.png")
+            self._earlier().write(result)  # last: with it the study is done
+            self.results.append(result)
 
     def _judge(self, case: str, score: float, image: np.ndarray, index: int) -> tuple[dict[str, Any], list[str]]:
         if self._likeness is None:
@@ -150,34 +195,37 @@ class PredictionWriter:
             result["brain_extraction"] = json.loads(sample["extraction"])
         doubts = [f"Brain mask: {sample['extraction_faults']}."] if sample.get("extraction_faults") else []
         seconds["network"] = round(self._network_seconds, 3)
-        return {**result, **judged, **self._model, "warnings": [*self.warnings, *doubts, *warnings], "seconds": seconds}
+        result |= {**judged, **self._model, "warnings": [*self.warnings, *doubts, *warnings], "seconds": seconds}
+        return {**result, "fingerprint": self._earlier().fingerprints[sample["case"]]}
 
     def _write_tables(self, _: Engine) -> None:
         self._close()
-        write_csv(
-            self.output_dir / "predictions.csv", [_row(result) for result in self.results], columns=self._columns()
-        )
-        write_csv(self.output_dir / "failures.csv", self.loader.failures, columns=["case", "reason"])
+        failures = {failure["case"]: failure for failure in self.loader.failures}
+        for case in failures:
+            self._earlier().drop(case)
         for case, picture in self.loader.pictures.items():
             write_atomically(self.output_dir / f"{case}_refused.png", picture)
+        results = {str(result["case"]): result for result in self.results}
+        names = [str(case["case"]) for case in self.loader.cases]
+        self.results = [results[name] for name in names if name in results]
+        if self.loader.world_size > 1:
+            prints = self._earlier().fingerprints
+            done = [failures.get(name) or {"case": name, "fingerprint": prints[name]} for name in names]
+            self._write_shard(done)
+        self.complete = self.loader.world_size == 1 or (in_group() and rank() == 0)
+        if self.complete:
+            write_tables(self.output_dir, self.results, self.loader.failures, modalities=self.network.modalities)
+            forget_all(self.output_dir)
 
-    def _columns(self) -> list[str]:
-        branches = [f"score_{modality}" for modality in self.network.modalities]
-        label = ["label"] * any("label" in result for result in self.results)
-        like = ["calibrated_probability", "quality_p", "out_of_distribution_p", "unlike_training"]
-        return ["case", *label, "score", *branches, "decision", "threshold", *like, "model_version", "seconds"]
-
-
-def _row(result: Mapping[str, Any]) -> dict[str, Any]:
-    branches = {f"score_{modality}": score for modality, score in result["branch_scores"].items()}
-    quality, distance = result["quality"], result["out_of_distribution"]
-    known = [judged["flagged"] for judged in (quality, distance) if judged["flagged"] is not None]
-    like = {
-        "quality_p": quality.get("p"),
-        "out_of_distribution_p": distance.get("p"),
-        "unlike_training": int(any(known)) if known else None,
-    }
-    return {**result, **branches, **like, "seconds": round(sum(result["seconds"].values()), 3)}
+    def _write_shard(self, done: list[dict[str, str]]) -> None:
+        """Say what this process has done; the first of a group waits for the others, and takes over what they have done."""
+        which = (self.loader.rank, self.loader.world_size)
+        studies, modalities = len(self.loader.dataset.data), list(self.network.modalities)
+        write_shard(self.output_dir, Shard(self._earlier().run, *which, studies, modalities, done))
+        wait_for_all()
+        if in_group() and rank() == 0:
+            merged = read_all(self.output_dir)
+            self.results, self.loader.failures = merged.results, merged.failures
 
 
 def _no_score(case: str) -> InputError:
@@ -206,6 +254,8 @@ class EvaluationWriter:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _write(self, engine: Engine) -> None:
+        if not self.predictions.complete:  # of several processes the one that has all results writes
+            return
         results = [result for result in self.predictions.results if "label" in result]
         if len({result["label"] for result in results}) < 2:
             raise InputError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
+
 import torch
 import torch.distributed as dist
 from monai.utils import evenly_divisible_all_gather
@@ -11,10 +14,42 @@ from torch.nn.parallel import DistributedDataParallel
 from scripts.errors import InputError
 from scripts.network import ETSCNet
 
+PATIENCE = timedelta(days=7)  # of a process that has scored its studies with those that have not
+
 
 def rank() -> int:
     """This process's number among the distributed ones; 0 where there is one alone."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if in_group() else 0
+
+
+def in_group() -> bool:
+    """Whether this process is one of several that talk to each other (torchrun), and not just one of several."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def join_group(backend: str = "gloo") -> None:
+    """Begin to talk to the others, which torchrun has started. They exchange next to nothing: gloo serves on GPUs, too."""
+    if not in_group():
+        dist.init_process_group(backend, timeout=PATIENCE)
+
+
+def leave_group() -> None:
+    """End it."""
+    if in_group():
+        dist.destroy_process_group()
+
+
+def wait_for_all() -> None:
+    """Go on when all of the group are here."""
+    if in_group():
+        dist.barrier()
+
+
+def local_device() -> torch.device:
+    """A GPU of this machine by torchrun's number of the process, several processes on one if there are more; the CPU without."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 def data_parallel(network: ETSCNet, device: torch.device | str) -> DistributedDataParallel:
@@ -51,7 +86,7 @@ def share_buffers(network: nn.Module) -> None:
     Where batch norm is not synchronised (on the CPU), each process has moved its own running statistics since the last step's
     start, and a validation would be of several networks.
     """
-    if dist.is_available() and dist.is_initialized():
+    if in_group():
         for buffer in network.buffers():
             dist.broadcast(buffer, src=0)
 
