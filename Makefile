@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 HD_BET := .venv-hd-bet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check hd-bet hd-bet-test edge-page edge-wheel edge-bundle edge-demo
+.PHONY: help setup demo test bench check hd-bet hd-bet-test edge-page edge-wheel edge-bundle edge-demo package release
 export ORT_DISABLE_TELEMETRY := 1
 
 help: ## list the verbs
@@ -66,6 +66,17 @@ demo/exports/etscnet.json: bundle/models/model.pt $(wildcard export/*.py scripts
 edge-demo: edge-wheel demo/exports/etscnet.json ## the edge package in an environment of its own: server, client, page, table: demo/edge
 	$(RUN) -m scripts phantom --output_dir demo/cohort --subjects 1 --preset paper --seed 1
 	$(RUN) edge/demo.py --wheel dist/etscnet_edge-*-py3-none-any.whl --exports demo/exports --cohort demo/cohort --output demo/edge
+
+# The metadata's schema is downloaded where it does not lie beside the checkout.
+SCHEMA := $(wildcard ../shared/schema/meta_schema_20240725.json)
+
+package: setup ## the bundle as the Model Zoo has it, and the Zoo's checks on it: dist/package
+	$(RUN) -m export package --output_dir dist/package
+	$(RUN) -m export zoo-check --archive dist/package/*.zip $(if $(SCHEMA),--schema $(SCHEMA))
+
+release: edge-wheel ## all that is released, hashed and signed by KEY=FILE: dist/release
+	@test -n "$(KEY)" || { echo "Say which key signs: make release KEY=FILE (python -m export keygen --private_key FILE)" >&2; exit 1; }
+	$(RUN) -m export release --signing_key "$(KEY)" --output_dir dist/release
 
 check: setup ## lint, format, types, JSON
 	$(VENV)/bin/ruff check .

@@ -44,6 +44,8 @@ def write_package(target: Path, *, checkout: str | Path = CHECKOUT) -> Path:
     files = contents(checkout)
     for old in (target / NAME, target / "unit_tests"):
         shutil.rmtree(old, ignore_errors=True)
+    for old in target.glob(f"{NAME}_v*.zip"):
+        old.unlink()
     write_folder(files, target / NAME)
     write_unit_tests(target / "unit_tests")
     zipped = target / archive_name(version)

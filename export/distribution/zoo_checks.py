@@ -102,7 +102,7 @@ def training(place: Place) -> str:
     _run(place, "training", "train.json", output_dir=target, **TRAINING)
     if not (target / "model.pt").is_file() or not (target / "model.json").is_file():
         raise CheckFailed("no model.pt or no model.json")
-    return f"one epoch of {_rows(target / 'training.csv')}"
+    return f"{_rows(target / 'training.csv')} epoch, weights and their origin"
 
 
 def evaluating(place: Place) -> str:

@@ -1,0 +1,92 @@
+"""The archive passes what the Model Zoo checks, in processes that know nothing of the checkout; and a bad one does not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from export.distribution.archive import archive as zip_bytes
+from export.distribution.layout import NAME, contents
+from export.distribution.zoo_check import check_archive, zoo_check
+from export.distribution.zoo_checks import all_checks
+from export.distribution.zoo_ci import zoo_ci_checks
+from scripts.errors import InputError
+from tests.conftest import BUNDLE, ROOT
+
+CHEAP = ("directory", "version and changelog", "isort", "black", "flake8", "download", "training", "inference")
+
+
+def schema(shared_dir: Path) -> Path:
+    return shared_dir / "schema" / "meta_schema_20240725.json"
+
+
+def test_the_archive_passes_the_cheap_checks(archive: Path, cohort: Path) -> None:
+    findings = check_archive(archive, schema=None, dataset_dir=cohort, brain_extraction="none", only=CHEAP)
+    assert [finding.check for finding in findings] == list(CHEAP)
+    assert all(findings), [finding for finding in findings if not finding]
+
+
+@pytest.mark.slow
+def test_the_archive_passes_all_checks(archive: Path, cohort: Path, shared_dir: Path) -> None:
+    said = zoo_check(archive, schema=schema(shared_dir), dataset_dir=cohort, brain_extraction="none")
+    assert said.count("| passed |") == len(all_checks(None)) == 18
+
+
+def test_the_packed_bundle_gives_the_checkouts_score(unpacked: Path, cohort: Path, tmp_path: Path) -> None:
+    rows = []
+    for name, bundle in (("checkout", BUNDLE), ("packed", unpacked)):
+        images = [
+            f"--{key}={cohort}/sub-03/anat/sub-03_{suffix}.nii.gz"
+            for key, suffix in (("flair", "FLAIR"), ("t2w", "T2w"))
+        ]
+        command = [sys.executable, "-m", "monai.bundle", "run", "inference"]
+        command += [f"--config_file={bundle}/configs/inference.json", f"--bundle_root={bundle}", *images]
+        command += ["--brain_extraction=none", "--pictures=False", f"--output_dir={tmp_path / name}"]
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        with (tmp_path / name / "predictions.csv").open() as file:
+            rows.append(list(csv.DictReader(file)))
+    assert len(rows[0]) == 1
+    assert rows[0] == rows[1]
+
+
+def test_a_bad_archive_fails_the_checks_that_it_should_and_all_are_told(tmp_path: Path, cohort: Path) -> None:
+    files = contents(ROOT)
+    del files["LICENSE"]
+    said = json.loads(files["configs/metadata.json"])
+    said["version"] = "0.1.1"
+    files["configs/metadata.json"] = json.dumps(said).encode()
+    files["scripts/files.py"] = files["scripts/files.py"].replace(
+        b"import csv\nimport hashlib", b"import hashlib\nimport csv,os"
+    )
+    files["scripts/extra.py"] = b"def f(x = []):\n    return x\n"
+    path = tmp_path / f"{NAME}_v0.1.1.zip"
+    path.write_bytes(zip_bytes(files, base=NAME))
+    only = ("directory", "version and changelog", "isort", "black", "flake8")
+    findings = check_archive(path, schema=None, dataset_dir=cohort, brain_extraction="none", only=only)
+    assert [bool(finding) for finding in findings] == [False] * 5
+    details = {finding.check: finding.detail for finding in findings}
+    assert "LICENSE" in details["directory"]
+    assert "0.1.1 is missing" in details["version and changelog"]
+    assert "scripts/files.py" in details["isort"]
+    assert "scripts/extra.py" in details["black"]
+    assert "B006" in details["flake8"]
+    with pytest.raises(InputError, match="1 checks failed"):
+        zoo_check(path, dataset_dir=cohort, only="directory")
+
+
+def test_an_unknown_check_is_refused(archive: Path) -> None:
+    with pytest.raises(InputError, match="no checks"):
+        zoo_check(archive, only=["nonsense"])
+
+
+def test_a_folder_that_is_no_zoo_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no ci"):
+        zoo_ci_checks(tmp_path, None)
