@@ -4,9 +4,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 HD_BET := .venv-hd-bet
+TRITON := .venv-triton
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check hd-bet hd-bet-test edge-page edge-wheel edge-bundle edge-demo package release
+.PHONY: help setup demo test bench check hd-bet hd-bet-test triton triton-test edge-page edge-wheel edge-bundle edge-demo package release
 export ORT_DISABLE_TELEMETRY := 1
 
 help: ## list the verbs
@@ -42,6 +43,16 @@ $(HD_BET)/.installed: pyproject.toml constraints-hd-bet.txt
 
 hd-bet-test: hd-bet ## run the tests of HD-BET in .venv-hd-bet, with stand-ins for its weights
 	PYTHONPATH=. $(HD_BET)/bin/python -m pytest -q --noconftest tests/hd_bet
+
+triton: $(TRITON)/.installed ## make .venv-triton: a Triton server from PyPI, and what its Python backend needs
+
+$(TRITON)/.installed: constraints-triton.txt
+	$(PYTHON) -m venv $(TRITON)
+	$(TRITON)/bin/python -m pip install --quiet --no-deps --requirement constraints-triton.txt
+	@touch $@
+
+triton-test: setup triton ## have the real Triton serve a repository, and the edge server's clients ask both
+	$(RUN) -m pytest -q -m slow tests/export/test_triton_server.py
 
 bench: setup ## race every way of running the network at full size: results/benchmark
 	$(RUN) -m pip install --quiet --constraint constraints.txt --group bench
