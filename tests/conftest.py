@@ -12,11 +12,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from export.forms import chosen
 from export.machine import cpu_flags
 from export.to_onnx import export_onnx
 
+settings.register_profile("seeded", derandomize=True, deadline=None, database=None, max_examples=60)
+settings.load_profile("seeded")
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for the tests that import ONNX Runtime themselves
 ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "bundle"

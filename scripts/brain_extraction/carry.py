@@ -15,6 +15,8 @@ Affine = NDArray[np.floating]
 def carry_mask(mask: Mask, affine: Affine, *, shape: Sequence[int], onto: Affine) -> Mask:
     """A mask on another grid: trilinear interpolation, at least one half. Outside of its own field of view there is nothing.
 
+    The field ends half a voxel beyond the outermost centres: one that a rounding moved outwards is still seen.
+
     Args:
         mask: (x, y, z).
         affine: its own, voxel -> RAS+ mm.
@@ -26,7 +28,7 @@ def carry_mask(mask: Mask, affine: Affine, *, shape: Sequence[int], onto: Affine
     """
     there = np.linalg.inv(affine) @ onto  # the other grid's voxel -> this one's
     carried = ndimage.affine_transform(
-        mask.astype(np.float32), there[:3, :3], there[:3, 3], output_shape=tuple(shape), order=1, mode="constant"
+        mask.astype(np.float32), there[:3, :3], there[:3, 3], output_shape=tuple(shape), order=1, mode="grid-constant"
     )
     return np.asarray(carried >= 0.5)
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from scripts.errors import InputError
 from scripts.stats.roc import Interval, check_scores, normal_quantile, placement_covariance, placements
@@ -154,6 +153,8 @@ def mcnemar(labels: ArrayLike, decisions_a: ArrayLike, decisions_b: ArrayLike) -
 def holm(pvalues: Sequence[float | None]) -> list[float | None]:
     """Holm's adjusted p of each of several tests, in their order; None stays None and does not count as a test.
 
+    Checked against statsmodels.stats.multitest.multipletests, which collects the garbage of the whole process at each call.
+
     Raises:
         InputError: a p that is not in [0, 1], NaN among them.
     """
@@ -161,8 +162,12 @@ def holm(pvalues: Sequence[float | None]) -> list[float | None]:
     wrong = [p for p in given if not 0 <= p <= 1]
     if wrong:
         raise InputError(f"p is {wrong[0]}", expected="a number from 0 to 1, or None", remedy="Give None for no test.")
-    adjusted = iter(multipletests(given, method="holm")[1].tolist() if given else [])
-    return [None if p is None else next(adjusted) for p in pvalues]
+    order = np.argsort(given, kind="stable")
+    steps = np.arange(len(given), 0, -1)  # the smallest p is multiplied by all tests, the next by one less
+    adjusted = np.empty(len(given))
+    adjusted[order] = np.minimum(np.maximum.accumulate(np.array(given)[order] * steps), 1.0)
+    each = iter(adjusted.tolist())
+    return [None if p is None else next(each) for p in pvalues]
 
 
 def _paired(labels: ArrayLike, scores: Iterable[ArrayLike]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

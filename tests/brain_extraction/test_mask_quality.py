@@ -116,3 +116,12 @@ def test_the_age_comes_from_the_folders_participants(tmp_path: Path) -> None:
     (tmp_path / "participants.tsv").write_text("participant_id\tage_mri_months\nsub-01\ttwo\n")
     with pytest.raises(InputError, match="age_mri_months 'two'"):
         age_months(file)
+
+
+def test_a_mask_on_the_fields_last_plane_is_carried_though_a_rounding_puts_it_outside() -> None:
+    mask = np.zeros((2, 6, 2), bool)
+    mask[:, 5] = True
+    affine = np.diag([1.0, 5.0, 1.0, 1.0])
+    affine[1, 3] = -2.0
+    turned = affine @ np.array([[1, 0, 0, 0], [0, -1, 0, 5 + 1e-12], [0, 0, 1, 0], [0, 0, 0, 1]])
+    np.testing.assert_array_equal(carry_mask(mask, affine, shape=mask.shape, onto=turned), mask[:, ::-1])

@@ -1,4 +1,4 @@
-"""Comparison of models: DeLong against R's pROC and MLstatkit, McNemar against statsmodels, Holm by hand."""
+"""Comparison of models: DeLong against R's pROC and MLstatkit, McNemar and Holm against statsmodels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from MLstatkit import Delong_test
 from numpy.typing import NDArray
 from statsmodels.stats import contingency_tables
+from statsmodels.stats.multitest import multipletests
 
 from scripts.errors import InputError
 from scripts.stats.comparison import delong_covariance, delong_test, holm, mcnemar
@@ -190,6 +191,13 @@ def test_holm_by_hand() -> None:
     assert holm([0.03, None, 0.01, 0.02]) == pytest.approx([0.04, None, 0.03, 0.04])
     assert holm([0.9, 0.6]) == [1.0, 1.0]
     assert holm([None]) == [None] and holm([]) == []
+
+
+def test_holm_is_statsmodels() -> None:
+    rng = np.random.default_rng(0)
+    for tests in (1, 2, 5, 9):
+        given = rng.random(tests).round(2).tolist()  # ties among them
+        np.testing.assert_allclose(holm(given), multipletests(given, method="holm")[1], atol=1e-15)
 
 
 @pytest.mark.parametrize("p", [math.nan, -0.1, 1.1])
