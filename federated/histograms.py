@@ -1,0 +1,200 @@
+"""Fusion weights and threshold from score histograms: what a site may tell of its children's scores, and what follows from it.
+
+A histogram counts the children of each outcome by their score: (..., 2, bins), [0] uncontrolled, [1] controlled; bin b holds
+the scores in [b / bins, (b + 1) / bins), the last one 1 too. Sums over sites are histograms of all their children.
+
+From a histogram everything is computed as if each child had the score in the middle of its bin. Pairs in different bins are
+then in their true order, pairs in one bin count 1/2, which is wrong by 1/2 at most:
+
+    |AUC of the histogram - AUC of the scores| <= sum_b p_b n_b / (2 m n)
+
+with p_b of m controlled and n_b of n uncontrolled children in bin b: `bound`, known to the server exactly. A threshold on an
+edge of a bin, or inside an empty one, decides on every child as it would on the true score.
+
+What a histogram tells: with few children most bins hold none or one, so that it is the list of scores, rounded to 1 / bins,
+by outcome, without names; those of all weight vectors together nearly give each (unnamed) child's scores of both modalities.
+No image and no name can be had from it. Fewer bins tell less, and `min_children` keeps small sites out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from scripts.fusion import fuse, search_threshold, simplex
+from scripts.stats.roc import auc, concordance
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a site tells of one part: no child's score, no name.
+
+    Attributes:
+        counts: (K, 2, bins) of K scores a child: of the branches, or of the fused score by weight vector.
+        squared_error: (K,) sum over the children of (score - label)²: the Brier score's.
+        log_loss: (K,) sum of the cross-entropies.
+    """
+
+    counts: Counts
+    squared_error: NDArray[np.float64]
+    log_loss: NDArray[np.float64]
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain lists, for a message or JSON."""
+        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+
+    def __add__(self, other: Told) -> Told:
+        return Told(
+            self.counts + other.counts,
+            self.squared_error + other.squared_error,
+            self.log_loss + other.log_loss,
+        )
+
+
+@dataclass(frozen=True)
+class FederatedFusion:
+    """Weights and threshold that all sites' histograms gave together.
+
+    Attributes:
+        weights, auc, brier: of the best candidate; the Brier score is exact.
+        auc_bound: |auc - AUC of the scores themselves| at most.
+        branch_auc, branch_auc_bound: of each modality by itself.
+        threshold, youden, sensitivity, specificity: as of `fusion.search_threshold`; exact for these children.
+        children: (uncontrolled, controlled).
+    """
+
+    weights: tuple[float, ...]
+    auc: float
+    auc_bound: float
+    brier: float
+    branch_auc: tuple[float, ...]
+    branch_auc_bound: tuple[float, ...]
+    threshold: float
+    youden: float
+    sensitivity: float
+    specificity: float
+    bins: int
+    children: tuple[int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def tell(scores: ArrayLike, labels: ArrayLike, *, bins: int) -> Told:
+    """Histograms of K scores a child.
+
+    Args:
+        scores: (N, K) in [0, 1].
+        labels: (N,), 0 or 1.
+        bins: of a histogram.
+    """
+    s, y = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
+    where = np.clip(np.searchsorted(np.arange(bins + 1) / bins, s, side="right") - 1, 0, bins - 1)  # (N, K)
+    counts = np.zeros((s.shape[1], 2, bins), np.int64)
+    for column in range(s.shape[1]):
+        np.add.at(counts[column], (y, where[:, column]), 1)
+    right = np.where(y[:, None] == 1, s, 1 - s)
+    return Told(counts, ((1 - right) ** 2).sum(axis=0), -np.log(np.maximum(right, np.finfo(float).tiny)).sum(axis=0))
+
+
+def tell_fused(scores: ArrayLike, labels: ArrayLike, *, bins: int) -> Told:
+    """Histograms of the fused score for every weight vector of the search's grid (`fusion.simplex`), in its order.
+
+    Args:
+        scores: (N, M) of the branches.
+        labels, bins: as of `tell`.
+    """
+    s = np.asarray(scores, np.float64)
+    fused = [fuse(s, weights) for weights in simplex(s.shape[1])]
+    return tell(np.stack(fused, axis=1), labels, bins=bins)
+
+
+def understood(message: Any, *, rows: int, bins: int, children: tuple[int, int]) -> Told | str:
+    """What a site told, or why it cannot be used.
+
+    Args:
+        message: of `Told.to_message`.
+        rows: K.
+        bins: of a histogram.
+        children: (uncontrolled, controlled) that the site declared.
+    """
+    try:
+        told = Told(
+            np.asarray(message["counts"]),
+            np.asarray(message["squared_error"], np.float64),
+            np.asarray(message["log_loss"], np.float64),
+        )
+    except (TypeError, KeyError, ValueError) as error:
+        return f"no histogram ({type(error).__name__})"
+    if told.counts.shape != (rows, 2, bins) or told.counts.dtype.kind != "i" or (told.counts < 0).any():
+        return f"a histogram of {told.counts.dtype} {told.counts.shape}, not of counts {(rows, 2, bins)}"
+    if (told.counts.sum(axis=2) != np.array(children)).any():
+        return (
+            f"a histogram of other children than the {children[1]} controlled and {children[0]} uncontrolled declared"
+        )
+    sums = np.stack([told.squared_error, told.log_loss])
+    return told if sums.shape == (2, rows) and np.isfinite(sums).all() else "losses that are no finite numbers"
+
+
+def middles(counts: Counts) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Labels and scores (N,) of one histogram's children, each in the middle of its bin: (2, bins) -> (N,), (N,)."""
+    bins = counts.shape[1]
+    centres = (2 * np.arange(bins) + 1) / (2 * bins)
+    scores = np.concatenate([np.repeat(centres, row) for row in counts])
+    return np.repeat(np.arange(2), counts.sum(axis=1)), scores
+
+
+def bound(counts: Counts) -> float:
+    """How far the AUC of one histogram (2, bins) can be from that of the scores."""
+    m, n = counts.sum(axis=1)[[1, 0]].tolist()
+    return float((counts[0] * counts[1]).sum() / (2 * m * n))
+
+
+def search(fused: Told, branches: Told) -> FederatedFusion:
+    """Weights and threshold by the rules of `fusion.search_weights` and `fusion.search_threshold`, from sums over sites.
+
+    Args:
+        fused: of all weight vectors of the grid (`tell_fused`).
+        branches: of the M modalities (`tell`).
+
+    Raises:
+        InputError: all children are of one outcome.
+    """
+    modalities, bins = len(branches.counts), branches.counts.shape[2]
+    grid = simplex(modalities)
+    children = branches.counts[0].sum(axis=1)
+    own = [concordance(*middles(row)) for row in branches.counts]
+    rank = [
+        (
+            concordance(*middles(row)),
+            -round(float(error), 12),
+            -round(float(((weights - 1 / modalities) ** 2).sum()), 12),
+            round(float(weights @ own), 6),
+            weights.tolist(),
+        )
+        for row, error, weights in zip(fused.counts, fused.squared_error, grid, strict=True)
+    ]
+    best = max(range(len(rank)), key=rank.__getitem__)
+    labels, scores = middles(fused.counts[best])
+    found = search_threshold(scores, labels)
+    return FederatedFusion(
+        weights=tuple(grid[best].tolist()),
+        auc=auc(labels, scores),
+        auc_bound=bound(fused.counts[best]),
+        brier=float(fused.squared_error[best] / children.sum()),
+        branch_auc=tuple(auc(*middles(row)) for row in branches.counts),
+        branch_auc_bound=tuple(bound(row) for row in branches.counts),
+        # Middles of bins have their midpoints on edges and on middles: k / (2 bins), here without the rounding of sums.
+        threshold=round(found.threshold * 2 * bins) / (2 * bins),
+        youden=found.youden,
+        sensitivity=found.sensitivity,
+        specificity=found.specificity,
+        bins=bins,
+        children=(int(children[0]), int(children[1])),
+    )

@@ -1,0 +1,85 @@
+"""The verb `leave-one-out`: external validation without federation. Train on all sites but one, test on that one, in turn.
+
+    OUTPUT/without-SITE.json        the split: every child of the site is in its testing part
+    OUTPUT/without-SITE/            the training and its evaluation (`scripts.experiments.model_run`)
+    OUTPUT/external.{md,csv,json}
+
+Fusion weights, threshold and epochs come from the other sites' validation parts: of the site that was left out nothing is known
+before it is tested. A stopped command goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from federated.compare import MODALITIES, run_alone
+from federated.datalists import read_splits, root_of, write_left_out
+from federated.plan import Plan
+from federated.simulate import read_sites
+from scripts.experiments.child import ended_by_signals
+from scripts.experiments.options import several
+from scripts.files import write_atomically, write_csv
+
+FIGURES = ("auc", "sensitivity", "specificity", "balanced_accuracy")
+
+
+def leave_one_out(
+    sites: Sequence[str],
+    output_dir: str,
+    *,
+    epochs: int = 100,
+    spatial_size: Sequence[int] = (256, 256, 128),
+    batch_size: int = 4,
+    learning_rate: float = 0.001,
+    learning_rate_decay: float = 0.0,
+    seed: int = 0,
+) -> str:
+    """Train without each site in turn, test on it.
+
+    Args:
+        sites: the sites' files.
+        output_dir: of everything.
+        epochs, spatial_size, batch_size, learning_rate, learning_rate_decay, seed: of every training, as in train.json.
+
+    Returns:
+        The table in Markdown.
+
+    Raises:
+        InputError, CohortError: sites or settings are at fault, or a training failed; the others are kept.
+    """
+    said = {"rounds": epochs, "local_epochs": 1, "spatial_size": spatial_size, "batch_size": batch_size, "seed": seed}
+    plan = Plan.of({**said, "learning_rate": learning_rate, "learning_rate_decay": learning_rate_decay})
+    read = read_sites([Path(str(site)).absolute() for site in several(sites)])
+    output, root = Path(str(output_dir)).absolute(), root_of(read)
+    splits = read_splits(read, MODALITIES)
+    found: dict[str, Mapping[str, Any]] = {}
+    with ended_by_signals():
+        for site in read:
+            name = f"without-{site.name}"
+            split = write_left_out(output / f"{name}.json", splits, root, MODALITIES, site=site.name)
+            run_alone(output / name, root, split, read, plan)
+            found[site.name] = json.loads((output / name / "testing" / "metrics.json").read_text())["fused"]
+    return write_external(output, found)
+
+
+def write_external(output: Path, found: Mapping[str, Mapping[str, Any]]) -> str:
+    """external.md, .csv and .json of the sites' metrics."""
+    lines = ["| tested at, trained at the others | children | " + " | ".join(FIGURES) + " |"]
+    lines.append("|---" * (len(FIGURES) + 2) + "|")
+    rows = []
+    for site, metrics in found.items():
+        children = f"{metrics['positives']} controlled, {metrics['n'] - metrics['positives']} not"
+        said = []
+        for figure in FIGURES:
+            low, high = metrics["intervals"][figure]
+            said.append(f"{metrics[figure]:.3f} ({low:.3f} to {high:.3f})")
+            rows.append({"site": site, "figure": figure, "value": metrics[figure], "low": low, "high": high})
+        lines.append(f"| {site} | {children} | " + " | ".join(said) + " |")
+    text = "\n".join(lines) + "\n"
+    write_csv(output / "external.csv", rows, columns=["site", "figure", "value", "low", "high"])
+    write_atomically(output / "external.json", json.dumps(dict(found), indent=1) + "\n")
+    write_atomically(output / "external.md", text)
+    return text

@@ -1,0 +1,287 @@
+"""A hospital's side of a federated training: MONAI's MonaiAlgo around the bundle, on the hospital's own data. No NVFlare here.
+
+What its methods return is all that leaves the site: updates of weights, numbers of children by outcome, score histograms,
+metrics. A round depends on the global weights, its number and the site's data alone (and on what of batch norm stays here):
+the optimizer begins anew in each, so that a site that was away goes on as if it had never left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import monai
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
+from monai.engines import SupervisedTrainer
+from monai.fl.client import MonaiAlgo
+from monai.fl.utils.constants import ExtraItems
+from monai.fl.utils.exchange_object import ExchangeObject
+from numpy.typing import NDArray
+
+from federated.histograms import tell, tell_fused
+from federated.local_norm import LocalNorm
+from federated.plan import Plan
+from federated.scoring import Scored, fused, score, write_predictions
+from federated.site_file import SiteFile
+from federated.weights import exchanged_names
+from scripts.checkpoint import save
+from scripts.dataset import StudyDataset
+from scripts.errors import CohortError
+from scripts.files import sha256
+from scripts.network import ETSCNet
+from scripts.release import describe_data, write_origin
+from scripts.split import PARTS, count
+from scripts.stats.metrics import classification_metrics
+
+OVERLAY = Path(__file__).with_name("training.json")
+
+
+class SiteFault(Exception):
+    """Why a site cannot do what it was asked. The sentence travels to the server: it holds no path and no child's name."""
+
+
+class Interrupted(Exception):
+    """The server no longer waits for this round."""
+
+
+class Site:
+    """One hospital in one federated training.
+
+    Args:
+        file: where its data are.
+        plan: what the server wants.
+        work_dir: the site's own models, predictions and batch-norm states go there.
+        interrupted: asked after every batch; true ends the round.
+    """
+
+    def __init__(
+        self, file: SiteFile, plan: Plan, work_dir: Path, *, interrupted: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.file, self.plan, self.work_dir, self._interrupted = file, plan, work_dir, interrupted
+        self._check_agreement()
+        self._algo = self._start_bundle()
+        self._parser: ConfigParser = self._algo.train_workflow.parser  # type: ignore[union-attr]  # initialized
+        self._trainer = cast(SupervisedTrainer, self._algo.trainer)
+        self.network = cast(ETSCNet, self._trainer.network)
+        self._split = self._parser.get_parsed_content("split")
+        self._local = LocalNorm(self.network, plan.local_batch_norm, work_dir / "batch_norm")
+        self._anchor: dict[str, torch.Tensor] = {}
+        self._losses: list[float] = []
+        self._trainer.add_event_handler(Events.ITERATION_COMPLETED, self._after_batch)
+        self._trainer.optimizer.register_step_pre_hook(lambda *_: self._pull())
+        self._datasets: dict[str, StudyDataset] = {}
+
+    def describe(self) -> dict[str, Any]:
+        """What the server needs to know before the first round; every image is preprocessed here, once.
+
+        Raises:
+            SiteFault: the site cannot take part.
+        """
+        if self._split["modalities"] != list(self.plan.modalities):
+            raise SiteFault(
+                f"its datalist is for {self._split['modalities']}, the plan for {list(self.plan.modalities)}"
+            )
+        children = {part: count(self._split[part]) for part in PARTS}
+        for part in PARTS:
+            few = [name for label, name in ((1, "controlled"), (0, "uncontrolled")) if not children[part][label]]
+            if few:
+                raise SiteFault(f"its {part} part holds no {' and no '.join(few)} child")
+        training = sum(children["training"].values())
+        if training % self.plan.batch_size == 1 and max(self.plan.spatial_size) <= 32:
+            raise SiteFault(
+                f"its {training} training cases leave a batch of one, which batch norm cannot take at this size"
+            )
+        for part in PARTS:
+            try:
+                self._dataset(part).prepare()
+            except CohortError as error:
+                raise SiteFault(
+                    f"{len(error.errors)} cases of its {part} part are at fault; its own log names them"
+                ) from error
+        return {
+            "children": {part: [children[part][0], children[part][1]] for part in PARTS},
+            "synthetic": describe_data(self.file.dataset_dir)["synthetic"],
+            "configuration": self._fingerprint(),
+            "versions": {"torch": torch.__version__.split("+")[0], "monai": monai.__version__},
+        }
+
+    def train(self, weights: Mapping[str, NDArray[Any]], round_: int) -> dict[str, Any]:
+        """One round: histograms of the global weights' validation scores, then local epochs.
+
+        Returns:
+            "update" (name -> float32 array), "cases", "loss" (mean over the batches), "validation" (of `validate`; None in
+            round 0, whose weights nobody has trained).
+
+        Raises:
+            Interrupted: the server no longer waits.
+            SiteFault: the training broke down.
+        """
+        told = self.validate(weights, round_) if round_ else None
+        trainer = self._trainer
+        trainer.optimizer.state.clear()
+        trainer.state.epoch = round_ * self.plan.local_epochs
+        trainer.state.iteration = trainer.state.epoch * trainer.state.epoch_length
+        self._take(weights)
+        names = list(weights) if not round_ else self.exchanged()
+        values = dict(self.network.named_parameters())
+        self._anchor = {name: values[name].detach().clone() for name in names if name in values}
+        self._losses = []
+        given = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
+        self._algo.train(ExchangeObject(weights=given), extra={})
+        if self._interrupted():
+            raise Interrupted
+        try:
+            update = self._algo.get_weights().weights  # type: ignore[no-untyped-call]
+        except ValueError as error:  # MonaiAlgo looks for NaN itself
+            raise SiteFault("its training gave weights that are NaN") from error
+        self._local.keep()
+        return {
+            "update": {name: update[name].numpy().astype(np.float32) for name in self.exchanged()},
+            "cases": len(self._split["training"]),
+            "loss": float(np.mean(self._losses)),
+            "validation": told,
+        }
+
+    def validate(self, weights: Mapping[str, NDArray[Any]], round_: int) -> dict[str, Any]:
+        """Histograms of the branches' validation scores by the global weights of a round."""
+        self._take(weights)
+        self._local.remember(round_)
+        scored = self._score("validation")
+        self._enough("validation", scored)
+        return tell(scored.scores, scored.labels, bins=self.plan.bins).to_message()
+
+    def fuse(self, weights: Mapping[str, NDArray[Any]], best_rounds: Mapping[str, int]) -> dict[str, Any]:
+        """Histograms of the fused validation score for every weight vector, and of the branches."""
+        self._take(weights, best_rounds)
+        scored = self._score("validation")
+        self._enough("validation", scored)
+        told = tell(scored.scores, scored.labels, bins=self.plan.bins)
+        return {
+            "fused": tell_fused(scored.scores, scored.labels, bins=self.plan.bins).to_message(),
+            "branches": told.to_message(),
+        }
+
+    def evaluate(
+        self, weights: Mapping[str, NDArray[Any]], best_rounds: Mapping[str, int], found: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Keep the finished model here, score validation and testing, and tell the metrics.
+
+        Args:
+            weights, best_rounds: of each branch's best round.
+            found: of `FederatedFusion.to_dict`.
+        """
+        network = self._take(weights, best_rounds)
+        network.fusion_weights.copy_(torch.tensor(found["weights"]))
+        network.threshold.copy_(torch.tensor(found["threshold"]))
+        network.spatial_size.copy_(torch.tensor(self.plan.spatial_size))
+        file = self.work_dir / "model.pt"
+        save({name: value.cpu() for name, value in network.state_dict().items()}, file)
+        settings = {"brain_extraction": self.file.brain_extraction, **self.plan.to_dict()}
+        origin = {
+            "modalities": list(network.modalities),
+            "spatial_size": list(self.plan.spatial_size),
+            "data": describe_data(self.file.dataset_dir),
+            "settings": settings,
+            "best_rounds": dict(best_rounds),
+            "federated_fusion": dict(found),
+        }
+        write_origin(file, origin)
+        metrics: dict[str, Any] = {}
+        for part in ("validation", "testing"):
+            scored = self._score(part)
+            version = f"federated+{sha256(file)[:8]}"
+            table = self.work_dir / part / "predictions.csv"
+            write_predictions(table, scored, network, modalities=network.modalities, model_version=version)
+            if min(scored.children) >= self.plan.min_children:
+                values = fused(scored, network)
+                told = tell(values[:, None], scored.labels, bins=self.plan.bins)
+                metrics[part] = {
+                    **classification_metrics(scored.labels, values, threshold=float(network.threshold)).to_dict(),
+                    "histogram": told.to_message(),
+                }
+        return metrics
+
+    def exchanged(self) -> list[str]:
+        """The names of the weights that are averaged."""
+        return [name for name in exchanged_names(self.network) if name not in self._local.names]
+
+    def close(self) -> None:
+        """End MONAI's workflow."""
+        self._algo.finalize()
+
+    def _check_agreement(self) -> None:
+        for name in ("modalities", "spatial_size"):
+            agreed, planned = getattr(self.file, name), getattr(self.plan, name)
+            if agreed is not None and tuple(agreed) != tuple(planned):
+                raise SiteFault(f"it agreed to {name} {list(agreed)}, the plan has {list(planned)}")
+
+    def _start_bundle(self) -> MonaiAlgo:
+        plan, file = self.plan, self.file
+        options: dict[str, Any] = {
+            "bundle_root": str(file.bundle_root),
+            "dataset_dir": str(file.dataset_dir),
+            "datalist": str(file.datalist),
+            "output_dir": str(self.work_dir),
+            "cache_dir": str(file.cache_dir),
+            "brain_extraction": file.brain_extraction,
+            "modalities": list(plan.modalities),
+            "spatial_size": list(plan.spatial_size),
+            "epochs": plan.rounds * plan.local_epochs,
+            **{name: getattr(plan, name) for name in ("seed", "batch_size", "learning_rate", "learning_rate_decay")},
+        }
+        if file.device:
+            options["device"] = f"$torch.device({file.device!r})"
+        algo = MonaiAlgo(
+            bundle_root=str(file.bundle_root),
+            local_epochs=plan.local_epochs,
+            config_train_filename=["configs/train.json", str(OVERLAY)],
+            train_kwargs=options,
+            config_evaluate_filename=None,
+        )
+        with warnings.catch_warnings():  # it warns of configurations that a server provides: this one is the site's own
+            warnings.filterwarnings("ignore", message="executing the bundle config")
+            algo.initialize(extra={ExtraItems.CLIENT_NAME: file.name})  # type: ignore[no-untyped-call]
+        return algo
+
+    def _dataset(self, part: str) -> StudyDataset:
+        if part not in self._datasets:
+            transform = self._parser.get_parsed_content("preprocessing")
+            self._datasets[part] = StudyDataset(self._split[part], transform, cache_dir=self.file.cache_dir)
+        return self._datasets[part]
+
+    def _score(self, part: str) -> Scored:
+        return score(self.network, self._dataset(part))
+
+    def _enough(self, part: str, scored: Scored) -> None:
+        if min(scored.children) < self.plan.min_children:
+            raise SiteFault(f"its {part} part holds fewer than {self.plan.min_children} children of an outcome")
+
+    def _take(self, weights: Mapping[str, NDArray[Any]], best_rounds: Mapping[str, int] | None = None) -> ETSCNet:
+        """The global weights, and of batch norm what stays here: as it is now, or as it was in each branch's best round."""
+        state = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
+        self.network.load_state_dict({**self._local.state(best_rounds), **state}, strict=False)
+        return self.network
+
+    def _pull(self) -> None:
+        """FedProx: the gradient of mu / 2 |w - w_global|² is added to the loss's, before every step."""
+        if not self.plan.proximal:
+            return
+        for name, value in self.network.named_parameters():
+            if value.grad is not None and name in self._anchor:
+                value.grad.add_(value.detach() - self._anchor[name], alpha=self.plan.proximal)
+
+    def _after_batch(self, engine: Engine) -> None:
+        self._losses.append(float(engine.state.output[0]["loss"]))
+        if self._interrupted():
+            engine.terminate()
+
+    def _fingerprint(self) -> str:
+        """Of the bundle's configuration: sites that prepare images differently must not train together."""
+        files = (self.file.bundle_root / "configs" / "train.json", OVERLAY)
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

@@ -1,0 +1,115 @@
+"""Fusion weights and threshold from histograms against those from the pooled scores themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from federated.histograms import bound, middles, search, tell, tell_fused, understood
+from scripts.fusion import fuse, search_threshold, search_weights, simplex
+from scripts.stats.metrics import brier
+from scripts.stats.roc import auc
+
+
+def site(seed: int, children: int = 24) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Branch scores (N, 2) and labels of one site; the second branch is the better one."""
+    generator = np.random.default_rng(seed)
+    labels = (np.arange(children) % 3 == 0).astype(np.int64)
+    shift = np.stack([0.5 * labels, 1.5 * labels], axis=1)
+    return 1 / (1 + np.exp(-(shift - 0.7 + generator.normal(0, 1, (children, 2))))), labels
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=2, max_size=40),
+    st.integers(2, 30),
+)
+def test_the_auc_of_a_histogram_is_never_farther_off_than_the_bound(cases: list[tuple[float, int]], bins: int) -> None:
+    scores, labels = np.array([case[0] for case in cases]), np.array([case[1] for case in cases])
+    if len(set(labels.tolist())) < 2:
+        return
+    counts = tell(scores[:, None], labels, bins=bins).counts[0]
+    exact = auc(labels, scores)
+    assert abs(auc(*middles(counts)) - exact) <= bound(counts) + 1e-12
+
+
+def test_the_bound_is_reached_where_every_pair_in_a_bin_is_in_order() -> None:
+    labels, scores = np.array([0, 0, 1, 1]), np.array([0.11, 0.12, 0.18, 0.19])
+    counts = tell(scores[:, None], labels, bins=10).counts[0]
+    assert auc(labels, scores) == 1 and auc(*middles(counts)) == 0.5 and bound(counts) == 0.5
+
+
+def test_the_sum_over_sites_is_the_histogram_of_all_their_children() -> None:
+    parts = [site(seed) for seed in range(3)]
+    together = tell(np.concatenate([s for s, _ in parts]), np.concatenate([y for _, y in parts]), bins=20)
+    first, second, third = (tell(*part, bins=20) for part in parts)
+    summed = first + second + third
+    assert (summed.counts == together.counts).all()
+    np.testing.assert_allclose(summed.squared_error, together.squared_error, rtol=1e-12)
+
+
+@pytest.mark.parametrize("bins", [20, 50, 200])
+def test_federated_weights_are_as_good_as_the_pooled_search_within_the_bound(bins: int) -> None:
+    parts = [site(seed) for seed in range(3)]
+    scores, labels = np.concatenate([s for s, _ in parts]), np.concatenate([y for _, y in parts])
+    pooled = search_weights(scores, labels)
+    told = [(tell_fused(*part, bins=bins), tell(*part, bins=bins)) for part in parts]
+    found = search(told[0][0] + told[1][0] + told[2][0], told[0][1] + told[1][1] + told[2][1])
+    exact = auc(labels, fuse(scores, found.weights))
+    best = [one.weights for one in pooled.table].index(pooled.weights)
+    worst = found.auc_bound + bound((told[0][0] + told[1][0] + told[2][0]).counts[best])
+    assert abs(found.auc - exact) <= found.auc_bound
+    assert exact >= pooled.auc - worst - 1e-12
+    assert found.brier == pytest.approx(brier(labels, fuse(scores, found.weights)), abs=1e-12)  # the sums are exact
+    for own, limit, column in zip(found.branch_auc, found.branch_auc_bound, scores.T, strict=True):
+        assert abs(own - auc(labels, column)) <= limit
+
+
+def test_with_fine_bins_the_federated_search_finds_what_the_pooled_one_finds() -> None:
+    parts = [site(seed) for seed in range(3)]
+    scores, labels = np.concatenate([s for s, _ in parts]), np.concatenate([y for _, y in parts])
+    pooled = search_weights(scores, labels)
+    told = [(tell_fused(*part, bins=1_000_000), tell(*part, bins=1_000_000)) for part in parts]
+    found = search(told[0][0] + told[1][0] + told[2][0], told[0][1] + told[1][1] + told[2][1])
+    threshold = search_threshold(fuse(scores, pooled.weights), labels)
+    assert found.weights == pooled.weights and found.auc == pooled.auc and found.auc_bound == 0
+    assert found.threshold == pytest.approx(threshold.threshold, abs=2e-6)  # half a bin at either side
+    assert found.youden == pytest.approx(threshold.youden)
+
+
+@pytest.mark.parametrize("bins", [5, 13, 50])
+def test_the_threshold_decides_on_the_true_scores_as_it_says(bins: int) -> None:
+    scores, labels = site(7, children=60)
+    found = search(tell_fused(scores, labels, bins=bins), tell(scores, labels, bins=bins))
+    fused = fuse(scores, found.weights)
+    assert (fused[labels == 1] >= found.threshold).mean() == pytest.approx(found.sensitivity)
+    assert (fused[labels == 0] < found.threshold).mean() == pytest.approx(found.specificity)
+
+
+def test_candidates_are_in_the_order_of_the_grid() -> None:
+    scores, labels = site(3)
+    told = tell_fused(scores, labels, bins=10)
+    assert len(told.counts) == len(simplex(2))
+    last = tell(fuse(scores, simplex(2)[-1])[:, None], labels, bins=10)
+    assert (told.counts[-1] == last.counts[0]).all()
+
+
+def test_scores_of_zero_and_one_and_on_an_edge_have_their_bin() -> None:
+    counts = tell(np.array([[0.0], [0.2], [1.0]]), np.array([0, 0, 1]), bins=5).counts[0]
+    assert counts.tolist() == [[1, 1, 0, 0, 0], [0, 0, 0, 0, 1]]
+
+
+def test_histograms_that_are_none_or_of_other_children_are_not_used() -> None:
+    scores, labels = site(1)
+    good = tell(scores, labels, bins=10).to_message()
+    children = (int((labels == 0).sum()), int((labels == 1).sum()))
+    assert not isinstance(understood(good, rows=2, bins=10, children=children), str)
+    assert "other children" in str(understood(good, rows=2, bins=10, children=(1, 1)))
+    assert "not of counts" in str(understood(good, rows=9, bins=10, children=children))
+    assert "no histogram" in str(understood(None, rows=2, bins=10, children=children))
+    negative = {**good, "counts": (np.array(good["counts"]) - 1).tolist()}
+    assert "not of counts" in str(understood(negative, rows=2, bins=10, children=children))
+    infinite = {**good, "log_loss": [float("inf"), 0.0]}
+    assert "finite" in str(understood(infinite, rows=2, bins=10, children=children))
