@@ -193,8 +193,8 @@ def _batching(scheduling: Scheduling) -> Part:
     }
     if scheduling.max_batch_size:
         reason = (
-            f"Batches of what waits, up to {scheduling.max_batch_size} images. Each takes the memory of one, and none waits\n"
-            "for others to come. Of what waits"
+            f"Batches of what waits, up to {scheduling.max_batch_size} images. Each is reckoned with the memory of one,\n"
+            "and none waits for others to come. Of what waits"
         )
     else:
         reason = (

@@ -23,7 +23,7 @@ from scripts.errors import InputError
 from scripts.files import write_atomically
 
 TRITON = "24.10-py3"  # the release whose server the tests have read a repository with
-SERVER_MIB = 1024  # for a server without a model: Triton's own and its pinned pool of 256 MB
+SERVER_MIB = 1024  # for a server without a model: its own process, ONNX Runtime's libraries, a pinned pool of 256 MB
 PORT = 8080
 EDGE_MIB = 2560  # the edge server's --memory_mb of 2000, and room for the interpreter's own
 USER = 10001  # of edge/deploy/Dockerfile.cpu

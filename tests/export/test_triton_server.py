@@ -18,10 +18,13 @@ import tritonclient.http as http
 from tritonclient.utils import InferenceServerException
 
 from export.manifest import read_manifest
+from export.to_onnx import export_onnx
 from export.triton.check import check_server
 from export.triton.client import describe, open_client
 from export.triton.golden import golden_case
+from export.triton.kserve import SERVER_MIB
 from export.triton.repository import write_repository
+from tests.conftest import BUNDLE
 from tests.edge.conftest import Server, running_server
 from tests.export.triton_server import Triton, packages, running_triton
 from tests.export.triton_stand_in import serving
@@ -126,3 +129,31 @@ def test_triton_refuses_another_shape_and_more_than_its_queue(triton: Triton) ->
         answers = list(pool.map(lambda _: ask(image), range(16)))
     assert "" in answers and any(answer.startswith("503 ") for answer in answers)
     assert {answer.partition(" ")[0] for answer in answers} == {"", "503"}
+
+
+def test_a_form_with_a_free_batch_is_batched_and_scores_as_torch(tmp_path: Path) -> None:
+    packages()
+    export_onnx(BUNDLE, tmp_path / "exports", forms="volume", dynamic_batch=True)
+    write_repository(tmp_path / "exports", tmp_path / "triton", form="volume", max_batch_size=4, queue=16)
+    with running_triton(tmp_path / "triton" / "models", tmp_path) as batching:
+        assert "[-1, 2, " in check_server(batching.url, tmp_path / "exports")
+        image = golden_case(tmp_path / "exports", read_manifest(tmp_path / "exports")).image
+
+        def ask(_: int) -> float:
+            with http.InferenceServerClient(batching.url.removeprefix("http://"), network_timeout=120) as client:
+                tensor = http.InferInput("image", list(image.shape), "FP32")
+                tensor.set_data_from_numpy(image)
+                return float(client.infer("etscnet", [tensor]).as_numpy("pred")[0, 0])
+
+        with ThreadPoolExecutor(8) as pool:
+            scores = list(pool.map(ask, range(8)))
+        said = requests.get(f"{batching.url}/v2/models/etscnet/stats", timeout=30).json()["model_stats"][0]
+    assert np.ptp(scores) < 1e-6
+    assert max(entry["batch_size"] for entry in said["batch_stats"]) > 1
+    assert said["execution_count"] < said["inference_count"]
+
+
+def test_the_server_takes_less_than_kserve_is_asked_for(triton: Triton) -> None:
+    """After the requests above; of the room for a server without a model, half for what its other backends may take."""
+    assert triton.peak_mib() < SERVER_MIB / 2
+    print(f"the server without its backend: {triton.peak_mib():.0f} MiB")

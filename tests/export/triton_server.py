@@ -30,11 +30,18 @@ class Triton:
         url: of HTTP.
         metrics: of Prometheus.
         log: its output.
+        process: the server's; the backend has one of its own.
     """
 
     url: str
     metrics: str
     log: Path
+    process: subprocess.Popen[bytes]
+
+    def peak_mib(self) -> float:
+        """Of the server without its backend, 2**20 bytes."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def packages() -> Path:
@@ -69,7 +76,7 @@ def running_triton(models: Path, folder: Path) -> Iterator[Triton]:
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=environment) as process:
         try:
             _wait(f"http://127.0.0.1:{http}", process, log)
-            yield Triton(f"http://127.0.0.1:{http}", f"http://127.0.0.1:{metrics}/metrics", log)
+            yield Triton(f"http://127.0.0.1:{http}", f"http://127.0.0.1:{metrics}/metrics", log, process)
         finally:
             process.terminate()
             try:
