@@ -19,7 +19,7 @@ from export.distribution.zoo_ci import zoo_ci_checks
 from scripts.errors import InputError
 from tests.conftest import BUNDLE, ROOT
 
-CHEAP = ("directory", "version and changelog", "isort", "black", "flake8", "download", "training", "inference")
+CHEAP = ("directory", "version and changelog", "isort", "black", "flake8", "download", "training")
 
 
 def schema(shared_dir: Path) -> Path:
@@ -52,7 +52,7 @@ def test_the_packed_bundle_gives_the_checkouts_score(unpacked: Path, cohort: Pat
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
         with (tmp_path / name / "predictions.csv").open() as file:
-            rows.append(list(csv.DictReader(file)))
+            rows.append([{**row, "seconds": ""} for row in csv.DictReader(file)])
     assert len(rows[0]) == 1
     assert rows[0] == rows[1]
 
