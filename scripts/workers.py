@@ -44,10 +44,9 @@ def each_in_a_worker(work: Callable[[Job], Result], jobs: Sequence[Job], *, work
 
 
 def _begin(threads: int) -> None:
-    """In a worker: its share of the cores, and an end when the parent is gone."""
-    import torch
-
-    torch.set_num_threads(threads)
+    """In a worker, before it imports what works: its share of the cores, and an end when the parent is gone."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

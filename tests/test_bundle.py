@@ -93,41 +93,23 @@ def image() -> torch.Tensor:
     return torch.where(fine > 0.35, fine, 0.0)
 
 
+def exported_by(verb: str, target: Path) -> str:
+    """The shipped weights at a small size by one of MONAI's own commands."""
+    given = {"filepath": target, "ckpt_file": BUNDLE / "models" / "model.pt", "input_shape": list(SMALL_INPUT)}
+    options = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    monai_bundle(verb, "network_def", *options, *COMMON, cwd=target.parent)
+    return str(target)
+
+
 def test_ckpt_export_gives_the_same_score(shipped: ETSCNet, image: torch.Tensor, tmp_path: Path) -> None:
-    shape = str(list(SMALL_INPUT))
-    target, weights = str(tmp_path / "model.ts"), str(BUNDLE / "models" / "model.pt")
-    monai_bundle(
-        "ckpt_export",
-        "network_def",
-        "--filepath",
-        target,
-        "--ckpt_file",
-        weights,
-        "--input_shape",
-        shape,
-        *COMMON,
-        cwd=tmp_path,
-    )
+    target = exported_by("ckpt_export", tmp_path / "model.ts")
     exported = torch.jit.load(target)
     with torch.no_grad():
         torch.testing.assert_close(exported(image), shipped(image), rtol=0, atol=1e-6)  # the same kernels
 
 
 def test_onnx_export_gives_the_same_score(shipped: ETSCNet, image: torch.Tensor, tmp_path: Path) -> None:
-    shape = str(list(SMALL_INPUT))
-    target, weights = str(tmp_path / "model.onnx"), str(BUNDLE / "models" / "model.pt")
-    monai_bundle(
-        "onnx_export",
-        "network_def",
-        "--filepath",
-        target,
-        "--ckpt_file",
-        weights,
-        "--input_shape",
-        shape,
-        *COMMON,
-        cwd=tmp_path,
-    )
+    target = exported_by("onnx_export", tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
     (pred,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
     with torch.no_grad():

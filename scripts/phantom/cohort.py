@@ -8,12 +8,8 @@ truth (latents, probability, ideal AUC) goes to `sourcedata/`, exact masks and l
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +25,7 @@ from scripts.phantom.lesions import draw_lesions, tuber_count
 from scripts.phantom.outcome import Latents, draw_latents, is_uncontrolled, preset_named, probability_uncontrolled
 from scripts.phantom.pose import draw_pose
 from scripts.phantom.protocol import PROTOCOLS
+from scripts.workers import cores, each_in_a_worker
 
 STREAM = 95
 LARGEST_ML = 2150.0  # of a brain: the ICBM152 head is a large one, and what exceeds 2200 ml is refused as no brain
@@ -182,41 +179,8 @@ def make_cohort(
         [truth_row(person, plan) for person in people],
         preset_named(plan.preset),
     )
-    count = min(workers or _cores(), subjects)
-    for _ in tqdm(_finished(folder, plan, subjects, count), total=subjects, desc="phantom", unit="subject"):
+    make = partial(make_subject, folder, plan)
+    done = each_in_a_worker(make, range(subjects), workers=workers or cores())
+    for _ in tqdm(done, total=subjects, desc="phantom", unit="subject"):
         pass
     return str(folder)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _leave_with_parent() -> None:
-    """End this worker when the process that started it is gone: a killed command leaves no idle workers behind."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _finished(folder: Path, plan: Plan, subjects: int, workers: int) -> Iterator[str]:
-    """Names of the subjects as they are done."""
-    if workers == 1:
-        for index in range(subjects):
-            yield make_subject(folder, plan, index)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent) as pool:
-        jobs = [pool.submit(make_subject, folder, plan, index) for index in range(subjects)]
-        try:
-            for job in as_completed(jobs):
-                yield job.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

@@ -5,13 +5,12 @@ Read from the localization.json that `python -m scripts localize` wrote. No torc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.errors import InputError
 from scripts.report.document import Block, Section, Table, Text
+from scripts.report.sources import from_json
 
 NAMES = {"flair": "FLAIR", "t2w": "T2w", "t1w": "T1w", "dwi": "DWI"}
 METHODS = {"gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}
@@ -30,32 +29,26 @@ def localization_section(path: str | Path) -> Section:
     Raises:
         InputError: the file cannot be read, or lacks a figure.
     """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_text())
-        modalities: Mapping[str, Mapping[str, Any]] = content["modalities"]
-        columns = {name: _column(found, content) for name, found in modalities.items()}
-        words = [Text(_words(name, found, content)) for name, found in modalities.items()]
-        table = Table(
-            name="localization",
-            title=f"{METHODS.get(content['method'], content['method'])} maps against tubers whose place is known",
-            columns=("", *(NAMES.get(name, name) for name in columns)),
-            rows=tuple(
-                (label, *(column.get(label, "-") for column in columns.values()))
-                for label in dict.fromkeys(label for column in columns.values() for label in column)
-            ),
-            notes=tuple(_notes(content)),
-        )
-        warnings = [Text(warning, warning=True) for warning in content["warnings"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"it cannot be read ({type(error).__name__}: {error})",
-            expected="the localization.json of `python -m scripts localize`",
-            remedy="Localize again.",
-            file=path,
-        ) from error
-    blocks: list[Block] = [*words, table, Text(LIMIT), *warnings]
+    expected = "the localization.json of `python -m scripts localize`"
+    blocks = from_json(path, _blocks, expected=expected, remedy="Localize again.")
     return Section("What the maps show: Grad-CAM and tubers", blocks)
+
+
+def _blocks(content: Mapping[str, Any]) -> list[Block]:
+    modalities: Mapping[str, Mapping[str, Any]] = content["modalities"]
+    columns = {name: _column(found, content) for name, found in modalities.items()}
+    words = [Text(_words(name, found, content)) for name, found in modalities.items()]
+    table = Table(
+        name="localization",
+        title=f"{METHODS.get(content['method'], content['method'])} maps against tubers whose place is known",
+        columns=("", *(NAMES.get(name, name) for name in columns)),
+        rows=tuple(
+            (label, *(column.get(label, "-") for column in columns.values()))
+            for label in dict.fromkeys(label for column in columns.values() for label in column)
+        ),
+        notes=tuple(_notes(content)),
+    )
+    return [*words, table, Text(LIMIT), *(Text(warning, warning=True) for warning in content["warnings"])]
 
 
 def localization_text(section: Section) -> str:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scripts.errors import InputError
 from scripts.report.study import Model, read_model
 from scripts.split import PARTS
 
+Made = TypeVar("Made")
 PART_FOLDERS = (*PARTS, "evaluation")
 
 
@@ -109,6 +110,19 @@ def _table(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
+
+
+def from_json(path: str | Path, make: Callable[[Any], Made], *, expected: str, remedy: str) -> Made:
+    """What `make` makes of a JSON file.
+
+    Raises:
+        InputError: the file cannot be read, or `make` finds in it less or something else than it looks for.
+    """
+    try:
+        return make(json.loads(Path(path).read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"it cannot be read ({type(error).__name__}: {error})"
+        raise InputError(found, expected=expected, remedy=remedy, file=path) from error
 
 
 def _history(path: Path) -> list[dict[str, float]]:

@@ -5,7 +5,6 @@ Read from the table3.json that `python -m scripts table3` wrote. No torch. MiB a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from scripts.errors import InputError
 from scripts.report.cells import NONE
 from scripts.report.document import Section, Table, Text
+from scripts.report.sources import from_json
 
 Row = Mapping[str, Any]
 TITLES = {"resnet18": "ResNet3D", "efficientnet3d-b0": "EfficientNet3D-B0"}
@@ -93,16 +92,8 @@ def resources_section(path: str | Path) -> Section:
     Raises:
         InputError: the file cannot be read, or lacks a figure.
     """
-    path = Path(path)
-    try:
-        table = table3(json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"it cannot be read ({type(error).__name__}: {error})",
-            expected="the table3.json of `python -m scripts table3`",
-            remedy="Measure again.",
-            file=path,
-        ) from error
+    expected = "the table3.json of `python -m scripts table3`"
+    table = from_json(path, table3, expected=expected, remedy="Measure again.")
     return Section(
         "Size, memory and time",
         [
