@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
 from federated.aggregation import Weights
+from federated.asking import Answer
 from federated.messages import FAULT, REASON_LENGTH, read_answer, task_message
 from federated.plan import Plan
-from federated.server import Answer, FederatedServer
+from federated.server import FederatedServer
 from federated.start import exchanged_for, starting_network
 from scripts.errors import CohortError, InputError
 from scripts.files import write_atomically
@@ -76,14 +77,23 @@ class FederatedController(Controller):  # type: ignore[misc]  # nvflare has no t
         self.log_warning(fl_ctx, f"{client.name} answered {task_name} too late: not used")
 
     def _ask(
-        self, task: str, *, weights: Weights | None, numbers: Mapping[str, Any], timeout_s: int
+        self,
+        task: str,
+        *,
+        weights: Weights | None,
+        numbers: Mapping[str, Any],
+        timeout_s: int,
+        sites: Collection[str] | None = None,
     ) -> Mapping[str, Answer]:
         if self._ctx is None or self._abort is None or self._abort.triggered:
             raise InputError("the job was stopped", expected="a job that runs", remedy="Start it again: it goes on.")
         self._answers = {}
         message = task_message(self._plan, weights=weights, numbers=numbers)
         asked = Task(name=task, data=message, timeout=timeout_s, result_received_cb=self._received)
-        clients = [client.name for client in self._engine.get_clients()]
+        there = [client.name for client in self._engine.get_clients()]
+        clients = [name for name in there if sites is None or name in sites]
+        if not clients:
+            return {}
         self.broadcast_and_wait(
             task=asked, fl_ctx=self._ctx, targets=clients, min_responses=0, abort_signal=self._abort
         )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from federated.asking import Answer
 from federated.plan import Plan
 from scripts.errors import CohortError, InputError
 from scripts.split import PARTS
-
-if TYPE_CHECKING:
-    from federated.server import Answer
 
 
 @dataclass(frozen=True)

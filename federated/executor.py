@@ -67,7 +67,9 @@ class SiteExecutor(Executor):  # type: ignore[misc]  # nvflare has no types
         if task == "train":
             return site.train(weights, int(numbers["round"]))
         if task == "validate":
-            return {"validation": site.validate(weights, int(numbers["round"]))}
+            return {"spread": site.validate(weights, int(numbers["round"]))}
+        if task == "count":
+            return site.count(numbers["ranges"])
         best = {str(name): int(round_) for name, round_ in numbers["best_rounds"].items()}
         if task == "fuse":
             return site.fuse(weights, best)

@@ -1,7 +1,9 @@
 """Fusion weights and threshold from score histograms: what a site may tell of its children's scores, and what follows from it.
 
-A histogram counts the children of each outcome by their score: (..., 2, bins), [0] uncontrolled, [1] controlled; bin b holds
-the scores in [b / bins, (b + 1) / bins), the last one 1 too. Sums over sites are histograms of all their children.
+A histogram counts the children of each outcome by their score: (..., 2, bins), [0] uncontrolled, [1] controlled. Sums over
+sites are histograms of all their children. Where the bins lie is asked before (`Spread`): a young network's scores all lie within
+0.01 of each other, and bins over [0, 1] would see one score. Sites tell number, sum and sum of squares, and the server lays the
+bins over mean ± 3 SD of all of them, one range a row; what lies beyond is in the first or last bin.
 
 From a histogram everything is computed as if each child had the score in the middle of its bin. Pairs in different bins are
 then in their true order, pairs in one bin count 1/2, which is wrong by 1/2 at most:
@@ -11,9 +13,9 @@ then in their true order, pairs in one bin count 1/2, which is wrong by 1/2 at m
 with p_b of m controlled and n_b of n uncontrolled children in bin b: `bound`, known to the server exactly. A threshold on an
 edge of a bin, or inside an empty one, decides on every child as it would on the true score.
 
-What a histogram tells: with few children most bins hold none or one, so that it is the list of scores, rounded to 1 / bins,
-by outcome, without names; those of all weight vectors together nearly give each (unnamed) child's scores of both modalities.
-No image and no name can be had from it. Fewer bins tell less, and `min_children` keeps small sites out.
+What a histogram tells: with few children most bins hold none or one, so that it is the list of scores, rounded to a bin, by
+outcome, without names; those of all weight vectors together nearly give each (unnamed) child's scores of both modalities. No
+image and no name can be had from it. Fewer bins tell less, and `min_children` keeps small sites out.
 """
 
 from __future__ import annotations
@@ -28,6 +30,56 @@ from scripts.fusion import fuse, search_threshold, simplex
 from scripts.stats.roc import auc, concordance
 
 Counts = NDArray[np.int64]
+Ranges = NDArray[np.float64]  # (K, 2): where the bins of each row begin and end
+REACH = 3.0  # standard deviations at either side of the mean
+NARROWEST = 1e-6  # of a range: float32 scores tell no less apart
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where a site's scores lie.
+
+    Attributes:
+        number: of children.
+        total, squares: (K,) sums of the scores and of their squares.
+    """
+
+    number: int
+    total: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, scores: ArrayLike) -> Spread:
+        """Of scores (N, K)."""
+        s = np.asarray(scores, np.float64)
+        return cls(len(s), s.sum(axis=0), (s**2).sum(axis=0))
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"number": self.number, "total": self.total.tolist(), "squares": self.squares.tolist()}
+
+    def __add__(self, other: Spread) -> Spread:
+        return Spread(self.number + other.number, self.total + other.total, self.squares + other.squares)
+
+    def ranges(self) -> Ranges:
+        """Mean ± 3 SD of each row, inside [0, 1]."""
+        mean = self.total / self.number
+        reach = np.maximum(REACH * np.sqrt(np.maximum(self.squares / self.number - mean**2, 0)), NARROWEST)
+        return np.stack([np.clip(mean - reach, 0, 1 - NARROWEST), np.clip(mean + reach, NARROWEST, 1)], axis=1)
+
+
+def understood_spread(message: Any, *, rows: int, number: int) -> Spread | str:
+    """What a site said of the place of its scores, or why it cannot be used."""
+    try:
+        found = Spread(
+            int(message["number"]), *(np.asarray(message[name], np.float64) for name in ("total", "squares"))
+        )
+    except (TypeError, KeyError, ValueError) as error:
+        return f"nothing about its scores ({type(error).__name__})"
+    sums = [found.total, found.squares]
+    if found.number != number or any(one.shape != (rows,) or not ((one >= 0) & (one <= number)).all() for one in sums):
+        return f"sums of scores that cannot be those of {number} children"
+    return found
 
 
 @dataclass(frozen=True)
@@ -86,33 +138,35 @@ class FederatedFusion:
         return asdict(self)
 
 
-def tell(scores: ArrayLike, labels: ArrayLike, *, bins: int) -> Told:
+def tell(scores: ArrayLike, labels: ArrayLike, *, bins: int, ranges: ArrayLike | None = None) -> Told:
     """Histograms of K scores a child.
 
     Args:
         scores: (N, K) in [0, 1].
         labels: (N,), 0 or 1.
         bins: of a histogram.
+        ranges: (K, 2); None: [0, 1] for each.
     """
     s, y = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
-    where = np.clip(np.searchsorted(np.arange(bins + 1) / bins, s, side="right") - 1, 0, bins - 1)  # (N, K)
+    spans = np.tile([0.0, 1.0], (s.shape[1], 1)) if ranges is None else np.asarray(ranges, np.float64)
     counts = np.zeros((s.shape[1], 2, bins), np.int64)
-    for column in range(s.shape[1]):
-        np.add.at(counts[column], (y, where[:, column]), 1)
+    for column, span in enumerate(spans):
+        inner = edges(span, bins)[1:-1]
+        np.add.at(counts[column], (y, np.searchsorted(inner, s[:, column], side="right")), 1)
     right = np.where(y[:, None] == 1, s, 1 - s)
     return Told(counts, ((1 - right) ** 2).sum(axis=0), -np.log(np.maximum(right, np.finfo(float).tiny)).sum(axis=0))
 
 
-def tell_fused(scores: ArrayLike, labels: ArrayLike, *, bins: int) -> Told:
-    """Histograms of the fused score for every weight vector of the search's grid (`fusion.simplex`), in its order.
-
-    Args:
-        scores: (N, M) of the branches.
-        labels, bins: as of `tell`.
-    """
+def fused_scores(scores: ArrayLike) -> NDArray[np.float64]:
+    """The fused score for every weight vector of the search's grid (`fusion.simplex`), in its order: (N, M) -> (N, K)."""
     s = np.asarray(scores, np.float64)
-    fused = [fuse(s, weights) for weights in simplex(s.shape[1])]
-    return tell(np.stack(fused, axis=1), labels, bins=bins)
+    return np.stack([fuse(s, weights) for weights in simplex(s.shape[1])], axis=1)
+
+
+def edges(span: ArrayLike, bins: int) -> NDArray[np.float64]:
+    """Of the bins, (bins + 1,); a score on one belongs to the bin above it."""
+    low, high = np.asarray(span, np.float64)
+    return np.asarray(low + (high - low) * (np.arange(bins + 1) / bins))
 
 
 def understood(message: Any, *, rows: int, bins: int, children: tuple[int, int]) -> Told | str:
@@ -142,10 +196,10 @@ def understood(message: Any, *, rows: int, bins: int, children: tuple[int, int])
     return told if sums.shape == (2, rows) and np.isfinite(sums).all() else "losses that are no finite numbers"
 
 
-def middles(counts: Counts) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def middles(counts: Counts, span: ArrayLike = (0.0, 1.0)) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Labels and scores (N,) of one histogram's children, each in the middle of its bin: (2, bins) -> (N,), (N,)."""
-    bins = counts.shape[1]
-    centres = (2 * np.arange(bins) + 1) / (2 * bins)
+    sides = edges(span, counts.shape[1])
+    centres = (sides[:-1] + sides[1:]) / 2
     scores = np.concatenate([np.repeat(centres, row) for row in counts])
     return np.repeat(np.arange(2), counts.sum(axis=1)), scores
 
@@ -156,18 +210,20 @@ def bound(counts: Counts) -> float:
     return float((counts[0] * counts[1]).sum() / (2 * m * n))
 
 
-def search(fused: Told, branches: Told) -> FederatedFusion:
+def search(fused: Told, branches: Told, ranges: ArrayLike | None = None) -> FederatedFusion:
     """Weights and threshold by the rules of `fusion.search_weights` and `fusion.search_threshold`, from sums over sites.
 
     Args:
-        fused: of all weight vectors of the grid (`tell_fused`).
-        branches: of the M modalities (`tell`).
+        fused: of all weight vectors of the grid (`fused_scores`).
+        branches: of the M modalities.
+        ranges: (K, 2) of the fused histograms; None: [0, 1] for each.
 
     Raises:
         InputError: all children are of one outcome.
     """
     modalities, bins = len(branches.counts), branches.counts.shape[2]
     grid = simplex(modalities)
+    spans = np.tile([0.0, 1.0], (len(grid), 1)) if ranges is None else np.asarray(ranges, np.float64)
     children = branches.counts[0].sum(axis=1)
     own = [concordance(*middles(row)) for row in branches.counts]
     rank = [
@@ -181,8 +237,10 @@ def search(fused: Told, branches: Told) -> FederatedFusion:
         for row, error, weights in zip(fused.counts, fused.squared_error, grid, strict=True)
     ]
     best = max(range(len(rank)), key=rank.__getitem__)
-    labels, scores = middles(fused.counts[best])
+    labels, scores = middles(fused.counts[best], spans[best])
     found = search_threshold(scores, labels)
+    # Midpoints between middles of bins are edges and middles, here without the rounding of sums: on an edge or off every one.
+    places = edges(spans[best], 2 * bins)
     return FederatedFusion(
         weights=tuple(grid[best].tolist()),
         auc=auc(labels, scores),
@@ -190,8 +248,7 @@ def search(fused: Told, branches: Told) -> FederatedFusion:
         brier=float(fused.squared_error[best] / children.sum()),
         branch_auc=tuple(auc(*middles(row)) for row in branches.counts),
         branch_auc_bound=tuple(bound(row) for row in branches.counts),
-        # Middles of bins have their midpoints on edges and on middles: k / (2 bins), here without the rounding of sums.
-        threshold=round(found.threshold * 2 * bins) / (2 * bins),
+        threshold=float(places[np.abs(places - found.threshold).argmin()]),
         youden=found.youden,
         sensitivity=found.sensitivity,
         specificity=found.specificity,

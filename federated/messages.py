@@ -3,9 +3,10 @@
 | task | to the site | from the site |
 |---|---|---|
 | describe | plan | children by part and outcome, whether synthetic, fingerprint of the configuration, versions |
-| train | plan, weights, round | update of the weights, training cases, loss, validation histograms by modality |
-| validate | plan, weights, round | validation histograms by modality |
-| fuse | plan, weights, best rounds | validation histograms by modality and by weight vector |
+| train | plan, weights, round | update of the weights, training cases, loss, sums of the validation scores by modality |
+| validate | plan, weights, round | sums of the validation scores by modality |
+| fuse | plan, weights, best rounds | sums of the validation scores by modality and by weight vector |
+| count | plan, ranges | validation histograms over these ranges, by modality or weight vector |
 | evaluate | plan, weights, best rounds, fusion, threshold | metrics with intervals and a histogram, of validation and testing |
 
 An update is a DXO of the kind WEIGHT_DIFF, which NVFlare's own privacy filters take (`task_result_filters` of the job).
@@ -22,7 +23,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 
 from federated.aggregation import Weights
 
-TASKS = ("describe", "train", "validate", "fuse", "evaluate")
+TASKS = ("describe", "train", "validate", "fuse", "count", "evaluate")
 FAULT = "fault"
 REASON_LENGTH = 300  # characters of a site's sentence
 

@@ -11,53 +11,29 @@ answers changes nothing. After each round the state is written, and a server tha
 
 from __future__ import annotations
 
-import functools
-import operator
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from federated.aggregation import Weights, average, fault_of_cases, fault_of_update
+from federated.asking import Ask
 from federated.declared import Declared, declarations
 from federated.finish import write_model, write_sites
-from federated.histograms import Told, bound, middles, search, understood
+from federated.histograms import Spread, Told, bound, middles, search
 from federated.plan import Plan
 from federated.rounds import Round
 from federated.state import Best, State, read_state, write_state
+from federated.votes import Votes, summed
 from scripts.errors import InputError
-from scripts.fusion import simplex
 from scripts.network import ETSCNet
 from scripts.stats.roc import auc
 
+PREPARING = 10  # times a round's patience: before the first one every image is preprocessed
 VOID_ROUNDS = 3  # in a row, after which the training is given up
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back from a site.
-
-    Attributes:
-        kind: "answer", or "fault" where it could not do what it was asked; sites that are silent have none.
-        data: the answer.
-        reason: of the fault, in the site's words.
-    """
-
-    kind: Literal["answer", "fault"]
-    data: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""
-
-
-class Ask(Protocol):
-    """Sends a task with weights and a few numbers to all sites, and gives the answers that came in time, by site."""
-
-    def __call__(
-        self, task: str, *, weights: Weights | None, numbers: Mapping[str, Any], timeout_s: int
-    ) -> Mapping[str, Answer]: ...
 
 
 class FederatedServer:
@@ -88,6 +64,7 @@ class FederatedServer:
         self.best: dict[str, Best] = {}
         self.rounds: list[Round] = []
         self.declared: dict[str, Declared] = {}
+        self.votes = Votes(plan, self.declared)
 
     def run(self, ask: Ask) -> dict[str, Any]:
         """All rounds that are left, then fusion, threshold and evaluation.
@@ -102,8 +79,9 @@ class FederatedServer:
         if begun is not None:
             self.weights, self.best, self.rounds = begun.weights, begun.best, begun.rounds
         numbers = {"round": len(self.rounds)}
-        answers = ask("describe", weights=None, numbers=numbers, timeout_s=self.plan.round_timeout_s)
+        answers = ask("describe", weights=None, numbers=numbers, timeout_s=PREPARING * self.plan.round_timeout_s)
         self.declared = declarations(answers, self.plan)
+        self.votes = Votes(self.plan, self.declared)
         while len(self.rounds) < self.plan.rounds:
             self._round(ask)
             self._save()
@@ -114,7 +92,7 @@ class FederatedServer:
         number, started = len(self.rounds), time.perf_counter()
         weights = {**self.initial, **self.weights} if number == 0 else self.weights
         answers = ask("train", weights=weights, numbers={"round": number}, timeout_s=self.plan.round_timeout_s)
-        updates, losses, told, refused, failed = {}, {}, {}, {}, {}
+        updates, losses, spreads, refused, failed = {}, {}, {}, {}, {}
         for site, answer in sorted(answers.items()):
             if site not in self.declared:
                 refused[site] = "it never described itself"
@@ -127,10 +105,12 @@ class FederatedServer:
                     continue
                 updates[site] = (int(answer.data["cases"]), answer.data["update"])
                 losses[site] = float(answer.data["loss"])
-                if number:
-                    told[site] = self._told(site, answer.data["validation"])
+                spread = self.votes.spread(site, answer.data.get("spread"))
+                if number and isinstance(spread, Spread):
+                    spreads[site] = spread
         enough = len(updates) >= self.plan.min_sites
-        validation, bounds = self._judge(number, {k: v for k, v in told.items() if isinstance(v, Told)})
+        told = self.votes.counted(ask, {"branches": spreads})["branches"]
+        validation, bounds = self._judge(number, told)
         if enough:
             self.weights = average(self.weights, updates)
         cases = {site: count for site, (count, _) in updates.items()}
@@ -171,19 +151,15 @@ class FederatedServer:
         if reason is None and not (isinstance(loss, float) and np.isfinite(loss)):
             reason = f"its loss is {loss!r}"
         if reason is None and scored:
-            told = self._told(site, data.get("validation"))
-            reason = told if isinstance(told, str) else None
+            spread = self.votes.spread(site, data.get("spread"))
+            reason = spread if isinstance(spread, str) else None
         return reason
-
-    def _told(self, site: str, message: Any, *, rows: int | None = None) -> Told | str:
-        children = self.declared[site].children["validation"]
-        return understood(message, rows=rows or len(self.plan.modalities), bins=self.plan.bins, children=children)
 
     def _judge(self, number: int, told: Mapping[str, Told]) -> tuple[dict[str, float], dict[str, float]]:
         """AUCs of this round's weights over the sites' histograms; branches that are better than before are kept."""
         if not told:
             return {}, {}
-        together = _sum(told.values())
+        together = summed(told.values())
         children = int(together.counts[0].sum())
         areas, bounds = {}, {}
         for row, modality in enumerate(self.plan.modalities):
@@ -202,11 +178,12 @@ class FederatedServer:
         numbers = {"round": number}
         answers = ask("validate", weights=self.weights, numbers=numbers, timeout_s=self.plan.round_timeout_s)
         told = {
-            site: self._told(site, one.data.get("validation"))
+            site: self.votes.spread(site, one.data.get("spread"))
             for site, one in answers.items()
-            if self._usable(site, one)
+            if self.votes.usable(site, one)
         }
-        areas, _ = self._judge(number, {site: one for site, one in told.items() if isinstance(one, Told)})
+        spreads = {site: one for site, one in told.items() if isinstance(one, Spread)}
+        areas, _ = self._judge(number, self.votes.counted(ask, {"branches": spreads})["branches"])
         self.say(f"after the last round: {', '.join(f'AUC {name} {value:.3f}' for name, value in areas.items())}")
         if not self.best:
             raise InputError(
@@ -222,23 +199,24 @@ class FederatedServer:
         rounds = {modality: best.round for modality, best in self.best.items()}
         timeout, numbers = self.plan.round_timeout_s, {"best_rounds": rounds}
         answers = ask("fuse", weights=weights, numbers=numbers, timeout_s=timeout)
-        sums: dict[str, Told] = {}
+        spreads: dict[str, dict[str, Spread]] = {"fused": {}, "branches": {}}
         left_out: dict[str, str] = {}
-        voters = []
         for site, answer in sorted(answers.items()):
-            told = self._fusion_of(site, answer)
-            if isinstance(told, str):
-                left_out[site] = told
+            found_there = self.votes.spreads_of(site, answer)
+            if isinstance(found_there, str):
+                left_out[site] = found_there
                 continue
-            voters.append(site)
-            sums = {name: sums[name] + one if name in sums else one for name, one in told.items()}
+            for kind, one in found_there.items():
+                spreads[kind][site] = one
+        told = self.votes.counted(ask, spreads)
+        voters = sorted(told["fused"])
         if len(voters) < min(self.plan.min_sites, len(self.declared)):
             raise InputError(
                 f"{len(voters)} sites sent usable histograms ({left_out})",
                 expected=f"{self.plan.min_sites} or more",
                 remedy="Look at the sites' logs, then start the same training again: it goes on from here.",
             )
-        found = search(sums["fused"], sums["branches"])
+        found = search(summed(told["fused"].values()), summed(told["branches"].values()), self.votes.ranges["fused"])
         self.say(
             f"fusion weights {found.weights}, threshold {found.threshold}: AUC {found.auc:.3f} ± {found.auc_bound:.3f}"
         )
@@ -248,7 +226,7 @@ class FederatedServer:
         asked = {"best_rounds": rounds, "found": found.to_dict()}
         evaluated = ask("evaluate", weights=weights, numbers=asked, timeout_s=timeout)
         metrics = {
-            site: one.data.get("metrics", {}) for site, one in sorted(evaluated.items()) if self._usable(site, one)
+            site: one.data.get("metrics", {}) for site, one in sorted(evaluated.items()) if self.votes.usable(site, one)
         }
         failed = {site: one.reason for site, one in evaluated.items() if one.kind == "fault"}
         return write_sites(
@@ -261,20 +239,5 @@ class FederatedServer:
             bins=self.plan.bins,
         )
 
-    def _usable(self, site: str, answer: Answer) -> bool:
-        return answer.kind == "answer" and site in self.declared
-
-    def _fusion_of(self, site: str, answer: Answer) -> dict[str, Told] | str:
-        if not self._usable(site, answer):
-            return answer.reason or "it never described itself"
-        rows = {"fused": len(simplex(len(self.plan.modalities))), "branches": len(self.plan.modalities)}
-        told = {name: self._told(site, answer.data.get(name), rows=count) for name, count in rows.items()}
-        faults = [one for one in told.values() if isinstance(one, str)]
-        return faults[0] if faults else {name: one for name, one in told.items() if isinstance(one, Told)}
-
     def _save(self) -> None:
         write_state(self.output_dir, self.plan, State(self.weights, self.best, self.rounds))
-
-
-def _sum(told: Iterable[Told]) -> Told:
-    return functools.reduce(operator.add, told)

@@ -24,7 +24,7 @@ from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 from numpy.typing import NDArray
 
-from federated.histograms import tell, tell_fused
+from federated.histograms import Spread, fused_scores, tell
 from federated.local_norm import LocalNorm
 from federated.plan import Plan
 from federated.scoring import Scored, fused, score, write_predictions
@@ -73,6 +73,7 @@ class Site:
         self._local = LocalNorm(self.network, plan.local_batch_norm, work_dir / "batch_norm")
         self._anchor: dict[str, torch.Tensor] = {}
         self._losses: list[float] = []
+        self._kept: tuple[dict[str, NDArray[np.float64]], NDArray[np.int64]] | None = None
         self._trainer.add_event_handler(Events.ITERATION_COMPLETED, self._after_batch)
         self._trainer.optimizer.register_step_pre_hook(lambda *_: self._pull())
         self._datasets: dict[str, StudyDataset] = {}
@@ -112,11 +113,11 @@ class Site:
         }
 
     def train(self, weights: Mapping[str, NDArray[Any]], round_: int) -> dict[str, Any]:
-        """One round: histograms of the global weights' validation scores, then local epochs.
+        """One round: where the global weights' validation scores lie, then local epochs.
 
         Returns:
-            "update" (name -> float32 array), "cases", "loss" (mean over the batches), "validation" (of `validate`; None in
-            round 0, whose weights nobody has trained).
+            "update" (name -> float32 array), "cases", "loss" (mean over the batches), "spread" (of `validate`; None in round 0,
+            whose weights nobody has trained).
 
         Raises:
             Interrupted: the server no longer waits.
@@ -145,27 +146,33 @@ class Site:
             "update": {name: update[name].numpy().astype(np.float32) for name in self.exchanged()},
             "cases": len(self._split["training"]),
             "loss": float(np.mean(self._losses)),
-            "validation": told,
+            "spread": told,
         }
 
     def validate(self, weights: Mapping[str, NDArray[Any]], round_: int) -> dict[str, Any]:
-        """Histograms of the branches' validation scores by the global weights of a round."""
+        """Score validation by the global weights of a round, and tell where the branches' scores lie; `count` tells more."""
         self._take(weights)
         self._local.remember(round_)
         scored = self._score("validation")
         self._enough("validation", scored)
-        return tell(scored.scores, scored.labels, bins=self.plan.bins).to_message()
+        self._kept = {"branches": scored.scores}, scored.labels
+        return Spread.of(scored.scores).to_message()
 
     def fuse(self, weights: Mapping[str, NDArray[Any]], best_rounds: Mapping[str, int]) -> dict[str, Any]:
-        """Histograms of the fused validation score for every weight vector, and of the branches."""
+        """The same for the best rounds' branches, and for the fused score by every weight vector."""
         self._take(weights, best_rounds)
         scored = self._score("validation")
         self._enough("validation", scored)
-        told = tell(scored.scores, scored.labels, bins=self.plan.bins)
-        return {
-            "fused": tell_fused(scored.scores, scored.labels, bins=self.plan.bins).to_message(),
-            "branches": told.to_message(),
-        }
+        self._kept = {"branches": scored.scores, "fused": fused_scores(scored.scores)}, scored.labels
+        return {name: Spread.of(scores).to_message() for name, scores in self._kept[0].items()}
+
+    def count(self, ranges: Mapping[str, Any]) -> dict[str, Any]:
+        """Histograms of the scores of the last `validate` or `fuse`, over the ranges that the server laid."""
+        if self._kept is None or not set(ranges) <= set(self._kept[0]):
+            raise SiteFault("it no longer has the scores: it was started again")
+        scores, labels = self._kept
+        bins = self.plan.bins
+        return {name: tell(scores[name], labels, bins=bins, ranges=one).to_message() for name, one in ranges.items()}
 
     def evaluate(
         self, weights: Mapping[str, NDArray[Any]], best_rounds: Mapping[str, int], found: Mapping[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 
 from federated.aggregation import Weights
-from federated.histograms import tell, tell_fused
+from federated.asking import Answer
+from federated.histograms import Spread, fused_scores, tell
 from federated.plan import Plan
-from federated.server import Answer
 from scripts.cohort import write_datalist
 from scripts.network import ETSCNet
 from tests.conftest import write_study
@@ -74,18 +74,23 @@ class Sites:
     def __init__(self, targets: Mapping[str, float], faults: Mapping[tuple[str, int], str] | None = None) -> None:
         self.targets, self.faults, self.asked = dict(targets), dict(faults or {}), []
         self.given: dict[tuple[str, int], Weights] = {}
+        self.kept: dict[str, dict[str, np.ndarray]] = {}
 
     def __call__(
-        self, task: str, *, weights: Weights | None, numbers: Mapping[str, Any], timeout_s: int
+        self,
+        task: str,
+        *,
+        weights: Weights | None,
+        numbers: Mapping[str, Any],
+        timeout_s: int,
+        sites: Collection[str] | None = None,
     ) -> dict[str, Answer]:
         self.asked.append((task, numbers.get("round")))
-        return {
-            site: answer for site in self.targets if (answer := self.answer(site, task, weights, numbers)) is not None
-        }
+        asked = [site for site in self.targets if sites is None or site in sites]
+        return {site: answer for site in asked if (answer := self.answer(site, task, weights, numbers)) is not None}
 
     def answer(self, site: str, task: str, weights: Weights | None, numbers: Mapping[str, Any]) -> Answer | None:
         labels, scores = self.scores(site, weights)
-        plan = Plan()
         if task == "describe":
             pair = [int((labels == 0).sum()), int((labels == 1).sum())]
             children = dict.fromkeys(("training", "validation", "testing"), pair)
@@ -107,15 +112,22 @@ class Sites:
                 update[first] = np.full_like(update[first], np.nan)
             if kind == "shape":
                 update[first] = update[first][:, 1:]
-            told = tell(scores, labels, bins=plan.bins).to_message() if numbers["round"] else None
+            spread = self.keep(site, branches=scores)["branches"] if numbers["round"] else None
             cases = 1000 if kind == "cases" else labels.size
-            return Answer("answer", {"update": update, "cases": cases, "loss": 0.5, "validation": told})
+            return Answer("answer", {"update": update, "cases": cases, "loss": 0.5, "spread": spread})
         if task == "validate":
-            return Answer("answer", {"validation": tell(scores, labels, bins=plan.bins).to_message()})
+            return Answer("answer", {"spread": self.keep(site, branches=scores)["branches"]})
         if task == "fuse":
-            both = {"fused": tell_fused(scores, labels, bins=50), "branches": tell(scores, labels, bins=50)}
-            return Answer("answer", {name: one.to_message() for name, one in both.items()})
+            return Answer("answer", self.keep(site, branches=scores, fused=fused_scores(scores)))
+        if task == "count":
+            kept, bins = self.kept[site], Plan().bins
+            told = {k: tell(kept[k], labels, bins=bins, ranges=r).to_message() for k, r in numbers["ranges"].items()}
+            return Answer("answer", told)
         return Answer("answer", {"metrics": {}})
+
+    def keep(self, site: str, **scores: np.ndarray) -> dict[str, Any]:
+        self.kept[site] = scores
+        return {name: Spread.of(one).to_message() for name, one in scores.items()}
 
     def scores(self, site: str, weights: Weights | None) -> tuple[np.ndarray, np.ndarray]:
         """Labels (N,) and branch scores (N, 2): the better, the nearer the weights are to 1."""

@@ -16,7 +16,6 @@ from federated.plan import Plan
 from federated.poc import permit
 from federated.site_file import read_site
 from scripts.errors import InputError
-from tests.conftest import ROOT
 from tests.federated.hospitals import small_plan
 
 
@@ -79,12 +78,3 @@ def test_a_startup_kit_allows_the_two_classes_forbids_the_log_and_holds_the_site
 def test_a_plan_out_of_range_is_refused(change: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         Plan.of({**Plan().to_dict(), **change})
-
-
-def test_nothing_imports_this_package_and_it_imports_scripts_alone() -> None:
-    ours = r"^\s*(?:from|import) (scripts|export|edge|etscnet_edge|federated|benchmarks)\b"
-    for folder in ("scripts", "export", "edge/etscnet_edge"):
-        for file in (ROOT / folder).rglob("*.py"):
-            assert "federated" not in re.findall(ours, file.read_text(), re.M), file
-    for file in (ROOT / "federated").rglob("*.py"):
-        assert set(re.findall(ours, file.read_text(), re.M)) <= {"federated", "scripts"}, file

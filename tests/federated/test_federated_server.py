@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from federated.asking import Answer
 from federated.plan import Plan
-from federated.server import Answer, FederatedServer
+from federated.server import FederatedServer
 from scripts.errors import CohortError, InputError
 from scripts.network import ETSCNet
 from tests.federated.hospitals import Sites, small_network
@@ -40,7 +41,8 @@ def test_a_round_is_the_mean_of_the_sites_by_their_children(tmp_path: Path) -> N
     for name, value in before.items():
         np.testing.assert_allclose(sites.given["site-a", 1][name], value + (mean - value) / 2, rtol=1e-6)
     assert [one["accepted"] for one in rounds(tmp_path)] == [{"site-a": 10, "site-b": 12, "site-c": 14}] * 3
-    assert [task for task, _ in sites.asked] == ["describe", *["train"] * 3, "validate", "fuse", "evaluate"]
+    order = ["describe", "train", "train", "count", "train", "count", "validate", "count", "fuse", "count", "evaluate"]
+    assert [task for task, _ in sites.asked] == order
 
 
 def test_a_site_with_nan_is_refused_for_that_round_named_and_counted(tmp_path: Path) -> None:

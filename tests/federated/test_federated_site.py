@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from federated.histograms import search, understood
+from federated.histograms import search, understood, understood_spread
 from federated.messages import answer_message, read_answer, read_task, task_message
 from federated.site import Site, SiteFault
 from federated.site_file import read_site
@@ -50,10 +50,12 @@ def trained(hospitals: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
     answers["train 1"] = site.train(weights, 1)
     best = {"flair": 1, "t2w": 1}
     answers["fuse"] = site.fuse(weights, best)
-    told = [
-        understood(answers["fuse"][k], rows=n, bins=50, children=(2, 2)) for k, n in (("fused", 9), ("branches", 2))
-    ]
-    found = search(*told)  # type: ignore[arg-type]
+    rows = {"fused": 9, "branches": 2}
+    spreads = {name: understood_spread(answers["fuse"][name], rows=n, number=4) for name, n in rows.items()}
+    ranges = {name: one.ranges() for name, one in spreads.items() if not isinstance(one, str)}
+    answers["count"] = site.count({name: one.tolist() for name, one in ranges.items()})
+    told = [understood(answers["count"][name], rows=n, bins=50, children=(2, 2)) for name, n in rows.items()]
+    found = search(*told, ranges["fused"])  # type: ignore[arg-type]
     answers["evaluate"] = {"metrics": site.evaluate(weights, best, found.to_dict())}
     site.close()
     return {"answers": answers, "start": start, "weights": weights, "work": work, "found": found}
@@ -65,7 +67,7 @@ def test_a_round_depends_on_weights_number_and_data_alone(
     returned = site_of(hospitals[0], tmp_path)  # it never saw round 0
     again = returned.train(trained["weights"], 1)
     first = trained["answers"]["train 1"]
-    assert again["loss"] == first["loss"] and again["validation"] == first["validation"]
+    assert again["loss"] == first["loss"] and again["spread"] == first["spread"]
     assert all((again["update"][name] == value).all() for name, value in first["update"].items())
 
 
@@ -142,10 +144,10 @@ def leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
 
 
 def test_of_the_scores_counts_and_sums_over_children_are_told_and_no_score(trained: dict[str, Any]) -> None:
-    told = leaves({name: trained["answers"][name] for name in ("fuse",)})
-    assert {name for name, _ in told} == {"counts", "squared_error", "log_loss"}
+    told = leaves({name: trained["answers"][name] for name in ("fuse", "count")})
+    assert {name for name, _ in told} == {"number", "total", "squares", "counts", "squared_error", "log_loss"}
     assert all(isinstance(value, int) for name, value in told if name == "counts")
-    assert sum(name != "counts" for name, _ in told) == 2 * (9 + 2)  # two sums a histogram
+    assert sum(name != "counts" for name, _ in told) == 2 + 4 * (9 + 2)  # four sums a histogram, two numbers
     scored = leaves(trained["answers"]["evaluate"])
     assert not {"score", "scores", "case", "cases", "labels", "branch_scores"} & {name for name, _ in scored}
 
@@ -153,7 +155,7 @@ def test_of_the_scores_counts_and_sums_over_children_are_told_and_no_score(train
 def test_messages_come_back_as_they_went(trained: dict[str, Any]) -> None:
     answer = trained["answers"]["train 1"]
     back = read_answer(answer_message(answer))
-    assert back["cases"] == 4 and back["validation"] == answer["validation"]
+    assert back["cases"] == 4 and back["spread"] == answer["spread"]
     assert all((back["update"][name] == value).all() for name, value in answer["update"].items())
     weights, numbers = read_task(task_message(small_plan().to_dict(), weights=trained["weights"], numbers={"round": 3}))
     assert (
@@ -231,3 +233,8 @@ def test_a_sites_file_at_fault_is_told(
 ) -> None:
     with pytest.raises(InputError, match=said):
         read_site(altered(hospitals[0], tmp_path, **change))
+
+
+def test_a_site_that_was_started_again_says_that_it_lost_the_scores(hospitals: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(SiteFault, match="no longer has the scores"):
+        site_of(hospitals[0], tmp_path).count({"branches": [[0, 1], [0, 1]]})

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from federated.histograms import bound, middles, search, tell, tell_fused, understood
+from federated.histograms import (
+    Spread,
+    Told,
+    bound,
+    edges,
+    fused_scores,
+    middles,
+    search,
+    tell,
+    understood,
+    understood_spread,
+)
 from scripts.fusion import fuse, search_threshold, search_weights, simplex
 from scripts.stats.metrics import brier
 from scripts.stats.roc import auc
@@ -20,6 +31,10 @@ def site(seed: int, children: int = 24) -> tuple[NDArray[np.float64], NDArray[np
     labels = (np.arange(children) % 3 == 0).astype(np.int64)
     shift = np.stack([0.5 * labels, 1.5 * labels], axis=1)
     return 1 / (1 + np.exp(-(shift - 0.7 + generator.normal(0, 1, (children, 2))))), labels
+
+
+def told_fused(scores: NDArray[np.float64], labels: NDArray[np.int64], *, bins: int) -> Told:
+    return tell(fused_scores(scores), labels, bins=bins)
 
 
 @given(
@@ -55,7 +70,7 @@ def test_federated_weights_are_as_good_as_the_pooled_search_within_the_bound(bin
     parts = [site(seed) for seed in range(3)]
     scores, labels = np.concatenate([s for s, _ in parts]), np.concatenate([y for _, y in parts])
     pooled = search_weights(scores, labels)
-    told = [(tell_fused(*part, bins=bins), tell(*part, bins=bins)) for part in parts]
+    told = [(told_fused(*part, bins=bins), tell(*part, bins=bins)) for part in parts]
     found = search(told[0][0] + told[1][0] + told[2][0], told[0][1] + told[1][1] + told[2][1])
     exact = auc(labels, fuse(scores, found.weights))
     best = [one.weights for one in pooled.table].index(pooled.weights)
@@ -71,7 +86,7 @@ def test_with_fine_bins_the_federated_search_finds_what_the_pooled_one_finds() -
     parts = [site(seed) for seed in range(3)]
     scores, labels = np.concatenate([s for s, _ in parts]), np.concatenate([y for _, y in parts])
     pooled = search_weights(scores, labels)
-    told = [(tell_fused(*part, bins=1_000_000), tell(*part, bins=1_000_000)) for part in parts]
+    told = [(told_fused(*part, bins=1_000_000), tell(*part, bins=1_000_000)) for part in parts]
     found = search(told[0][0] + told[1][0] + told[2][0], told[0][1] + told[1][1] + told[2][1])
     threshold = search_threshold(fuse(scores, pooled.weights), labels)
     assert found.weights == pooled.weights and found.auc == pooled.auc and found.auc_bound == 0
@@ -82,7 +97,7 @@ def test_with_fine_bins_the_federated_search_finds_what_the_pooled_one_finds() -
 @pytest.mark.parametrize("bins", [5, 13, 50])
 def test_the_threshold_decides_on_the_true_scores_as_it_says(bins: int) -> None:
     scores, labels = site(7, children=60)
-    found = search(tell_fused(scores, labels, bins=bins), tell(scores, labels, bins=bins))
+    found = search(told_fused(scores, labels, bins=bins), tell(scores, labels, bins=bins))
     fused = fuse(scores, found.weights)
     assert (fused[labels == 1] >= found.threshold).mean() == pytest.approx(found.sensitivity)
     assert (fused[labels == 0] < found.threshold).mean() == pytest.approx(found.specificity)
@@ -90,7 +105,7 @@ def test_the_threshold_decides_on_the_true_scores_as_it_says(bins: int) -> None:
 
 def test_candidates_are_in_the_order_of_the_grid() -> None:
     scores, labels = site(3)
-    told = tell_fused(scores, labels, bins=10)
+    told = told_fused(scores, labels, bins=10)
     assert len(told.counts) == len(simplex(2))
     last = tell(fuse(scores, simplex(2)[-1])[:, None], labels, bins=10)
     assert (told.counts[-1] == last.counts[0]).all()
@@ -113,3 +128,53 @@ def test_histograms_that_are_none_or_of_other_children_are_not_used() -> None:
     assert "not of counts" in str(understood(negative, rows=2, bins=10, children=children))
     infinite = {**good, "log_loss": [float("inf"), 0.0]}
     assert "finite" in str(understood(infinite, rows=2, bins=10, children=children))
+
+
+def test_bins_are_laid_where_the_scores_of_all_sites_lie() -> None:
+    """Scores of a young network, which bins over [0, 1] cannot tell apart."""
+    parts = [(0.48 + 0.001 * scores, labels) for scores, labels in map(site, range(3))]
+    scores, labels = np.concatenate([s for s, _ in parts]), np.concatenate([y for _, y in parts])
+    first, second, third = (Spread.of(s) for s, _ in parts)
+    ranges = (first + second + third).ranges()
+    np.testing.assert_allclose(ranges.mean(axis=1), scores.mean(axis=0), rtol=1e-9)
+    told = [tell(s, y, bins=50, ranges=ranges) for s, y in parts]
+    summed = told[0] + told[1] + told[2]
+    for counts, column in zip(summed.counts, scores.T, strict=True):
+        assert abs(auc(*middles(counts)) - auc(labels, column)) <= bound(counts) < 0.05
+    wide = tell(scores, labels, bins=50).counts
+    assert all(bound(counts) > 0.4 for counts in wide)
+
+
+@pytest.mark.parametrize("bins", [7, 50])
+def test_the_threshold_over_any_range_decides_on_the_true_scores_as_it_says(bins: int) -> None:
+    scores, labels = site(7, children=60)
+    scores = 0.48 + 0.001 * scores
+    fused = fused_scores(scores)
+    ranges = Spread.of(fused).ranges()
+    found = search(tell(fused, labels, bins=bins, ranges=ranges), tell(scores, labels, bins=bins), ranges)
+    exact = fuse(scores, found.weights)
+    assert (exact[labels == 1] >= found.threshold).mean() == pytest.approx(found.sensitivity)
+    assert (exact[labels == 0] < found.threshold).mean() == pytest.approx(found.specificity)
+    assert found.youden > 0
+
+
+def test_equal_scores_have_a_range_and_one_bin() -> None:
+    scores = np.full((6, 1), 0.5)
+    ranges = Spread.of(scores).ranges()
+    assert ranges[0, 0] < 0.5 < ranges[0, 1]
+    counts = tell(scores, np.arange(6) % 2, bins=10, ranges=ranges).counts[0]
+    assert (counts.max(axis=1) == 3).all() and edges(ranges[0], 10).size == 11
+
+
+def test_sums_that_cannot_be_those_of_the_children_are_not_used() -> None:
+    scores, labels = site(1)
+    good = Spread.of(scores).to_message()
+    assert isinstance(understood_spread(good, rows=2, number=labels.size), Spread)
+    for wrong in (
+        {**good, "number": 3},
+        {**good, "total": [1.0]},
+        {**good, "total": [np.nan, 1.0]},
+        {**good, "squares": [99, 1]},
+    ):
+        assert "cannot be those" in str(understood_spread(wrong, rows=2, number=labels.size))
+    assert "nothing about its scores" in str(understood_spread(None, rows=2, number=labels.size))

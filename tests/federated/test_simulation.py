@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from federated.aggregation import average
+from federated.histograms import Spread, middles
 from federated.rehearsal import LATE_BY_S, parsed, spoilt
 from federated.simulate import read_sites, run_simulation
 from federated.site import Site
 from federated.start import starting_network
 from federated.weights import exchanged_names, initial_weights
 from scripts.errors import CohortError, InputError
+from scripts.stats.roc import auc
 from tests.federated.hospitals import NAMES, SECRET, small_plan
 
 # On a loaded machine a round of three sites takes long; the site that is late waits as long as this.
@@ -85,13 +87,13 @@ def test_what_leaves_a_site_is_weights_counts_histograms_and_metrics(simulated: 
         assert not any(secret in text for secret in (SECRET, str(hospitals[0].parent), "nii", "sub-")), file
         data = json.loads(text)["DXO"]
         assert data["kind"] in ("WEIGHT_DIFF", "STATISTICS")
-        known = {"children", "synthetic", "configuration", "versions", "validation", "fused", "branches", "metrics"}
+        known = {"children", "synthetic", "configuration", "versions", "spread", "fused", "branches", "metrics"}
         if data["kind"] == "STATISTICS":
             assert set(data["data"]) <= known
             assert "array" not in json.dumps(data["data"])
         else:
             assert all(name.startswith("branches.") and value in shapes for name, value in data["data"].items())
-            assert set(data["meta"]) <= {"cases", "loss", "validation", "nvflare_filters"}
+            assert set(data["meta"]) <= {"cases", "loss", "spread", "nvflare_filters"}
 
 
 def test_the_first_round_is_the_average_that_the_sites_give_without_nvflare(
@@ -103,13 +105,15 @@ def test_the_first_round_is_the_average_that_the_sites_give_without_nvflare(
     sites = [Site(site, plan, tmp_path / site.name) for site in read_sites(hospitals)]
     updates = {site.file.name: (4, site.train(start, 0)["update"]) for site in sites}
     weights = average(start, updates)
-    told = [site.validate(weights, 1) for site in sites]
-    counts = np.sum([one["counts"] for one in told], axis=0)
-    assert counts.sum() == 2 * 12
-    loss = float(np.sum([one["log_loss"] for one in told], axis=0)[0] / 12)
     said = rounds(simulated)
-    assert said[0]["loss"] == pytest.approx(np.mean([np.mean(site._losses) for site in sites]), rel=1e-6)
-    assert np.isfinite(loss) and set(said[1]["validation"]) == {"flair", "t2w"}
+    losses = [float(np.mean(site._losses)) for site in sites]
+    assert said[0]["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
+    scored = [Spread(**{k: np.asarray(v) for k, v in site.validate(weights, 1).items()}) for site in sites]
+    ranges = (scored[0] + scored[1] + scored[2]).ranges().tolist()
+    told = [site.count({"branches": ranges})["branches"] for site in sites]
+    counts = np.sum([one["counts"] for one in told], axis=0)
+    for modality, row in zip(("flair", "t2w"), counts, strict=True):
+        assert said[1]["validation"][modality] == auc(*middles(row))
 
 
 def test_sites_at_fault_are_all_named_before_anything_starts(hospitals: list[Path], tmp_path: Path) -> None:
