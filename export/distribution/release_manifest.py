@@ -61,7 +61,9 @@ def read_release(folder: str | Path, public_key: str | Path) -> dict[str, Any]:
         found = f"a manifest of schema {said.get('schema')}"
         raise InputError(found, expected=f"schema {SCHEMA}", remedy="Check it with its own version.", file=root)
     apart = {MANIFEST, signature_of(MANIFEST).name, SUMS}
-    there = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if not path.is_dir()}
+    there = {
+        path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_symlink() or not path.is_dir()
+    }
     unnamed = sorted(there.keys() - said["files"].keys() - apart)
     if unnamed:
         raise InputError(f"{unnamed[0]} is not named", expected=f"the files of {MANIFEST}", remedy=REMEDY, file=root)

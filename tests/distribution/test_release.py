@@ -140,6 +140,11 @@ def test_a_link_in_the_place_of_a_file_is_refused(copy: Path, inputs: Path) -> N
     zipped.symlink_to(copy.parent / "elsewhere.zip")
     with pytest.raises(InputError, match="is missing, or a link"):
         verify_release(str(copy), str(inputs / "key.pub"))
+    zipped.unlink()
+    (copy.parent / "elsewhere.zip").rename(zipped)
+    (copy / "more").symlink_to(copy.parent)
+    with pytest.raises(InputError, match="more is not named"):
+        verify_release(str(copy), str(inputs / "key.pub"))
 
 
 def test_a_manifest_that_fits_other_files_is_refused_without_its_makers_key(copy: Path, inputs: Path) -> None:
