@@ -1,4 +1,8 @@
-"""A real `tritonserver`, from PyPI's nvidia-pytriton: `make triton` makes its environment, $TRITON_ENVIRONMENT names another."""
+"""A real `tritonserver`, from PyPI's nvidia-pytriton: `make triton` makes its environment, $TRITON_ENVIRONMENT names another.
+
+Where $TRITON_BACKENDS names a folder with Triton's own ONNX Runtime backend (`onnxruntime/libtriton_onnxruntime.so`), that one
+runs the graph, else the stand-in for it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ class Triton:
         url: of HTTP.
         metrics: of Prometheus.
         log: its output.
-        process: the server's; the backend has one of its own.
+        process: the server's; the stand-in of a backend has one of its own.
     """
 
     url: str
@@ -39,7 +43,7 @@ class Triton:
     process: subprocess.Popen[bytes]
 
     def peak_mib(self) -> float:
-        """Of the server without its backend, 2**20 bytes."""
+        """Of the server's process, 2**20 bytes."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
@@ -57,12 +61,9 @@ def packages() -> Path:
 def running_triton(models: Path, folder: Path) -> Iterator[Triton]:
     """Serve a repository on free ports, its configuration as it is written, and wait until it is ready."""
     site = packages()
-    program, backends, log = site / "pytriton" / "tritonserver", folder / "backends", folder / "triton.log"
-    shutil.copytree(program / "backends" / "python", backends / "python")
-    python = site.parent.name.removeprefix("python")
-    shutil.copy(program / "python_backend_stubs" / python / "triton_python_backend_stub", backends / "python")
-    (backends / "onnxruntime").mkdir()
-    shutil.copy(BACKEND, backends / "onnxruntime" / "model.py")
+    program, log = site / "pytriton" / "tritonserver", folder / "triton.log"
+    given = os.environ.get("TRITON_BACKENDS")
+    backends = Path(given) if given else _stand_in(site, folder / "backends")
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
         for one in sockets:
@@ -83,6 +84,16 @@ def running_triton(models: Path, folder: Path) -> Iterator[Triton]:
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _stand_in(site: Path, backends: Path) -> Path:
+    """The folder `backends` with Triton's Python backend, and one of ours that stands on it."""
+    program, python = site / "pytriton" / "tritonserver", site.parent.name.removeprefix("python")
+    shutil.copytree(program / "backends" / "python", backends / "python")
+    shutil.copy(program / "python_backend_stubs" / python / "triton_python_backend_stub", backends / "python")
+    (backends / "onnxruntime").mkdir()
+    shutil.copy(BACKEND, backends / "onnxruntime" / "model.py")
+    return backends
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
