@@ -1,7 +1,8 @@
 """The real Triton server: it reads the repository, warms up with the golden image, and answers the edge server's clients.
 
 The server, its HTTP front, scheduler, warm-up and metrics are Triton's (2.51.0, of nvidia-pytriton 0.7.0). Its wheel has no
-ONNX Runtime backend: triton_backend.py stands in for that one part, unless $TRITON_BACKENDS names the real one. `make triton-test`; elsewhere these skip themselves.
+ONNX Runtime backend: triton_backend.py stands in for that one part, unless $TRITON_BACKENDS names the real one.
+`make triton-test`; elsewhere these skip themselves.
 """
 
 from __future__ import annotations
