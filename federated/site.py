@@ -64,6 +64,7 @@ class Site:
         self, file: SiteFile, plan: Plan, work_dir: Path, *, interrupted: Callable[[], bool] = lambda: False
     ) -> None:
         self.file, self.plan, self.work_dir, self._interrupted = file, plan, work_dir, interrupted
+        self._fewest = max(plan.min_children, file.min_children)
         self._check_agreement()
         self._algo = self._start_bundle()
         self._parser: ConfigParser = self._algo.train_workflow.parser  # type: ignore[union-attr]  # initialized
@@ -167,10 +168,14 @@ class Site:
         return {name: Spread.of(scores).to_message() for name, scores in self._kept[0].items()}
 
     def count(self, ranges: Mapping[str, Any]) -> dict[str, Any]:
-        """Histograms of the scores of the last `validate` or `fuse`, over the ranges that the server laid."""
+        """Histograms of the scores of the last `validate` or `fuse`, over the ranges that the server laid.
+
+        Once: counted again over other ranges, they would tell the scores themselves.
+        """
         if self._kept is None or not set(ranges) <= set(self._kept[0]):
-            raise SiteFault("it no longer has the scores: it was started again")
+            raise SiteFault("it has no scores to count: it was started again, or has counted them")
         scores, labels = self._kept
+        self._kept = None
         bins = self.plan.bins
         return {name: tell(scores[name], labels, bins=bins, ranges=one).to_message() for name, one in ranges.items()}
 
@@ -189,12 +194,11 @@ class Site:
         network.spatial_size.copy_(torch.tensor(self.plan.spatial_size))
         file = self.work_dir / "model.pt"
         save({name: value.cpu() for name, value in network.state_dict().items()}, file)
-        settings = {"brain_extraction": self.file.brain_extraction, **self.plan.to_dict()}
         origin = {
             "modalities": list(network.modalities),
             "spatial_size": list(self.plan.spatial_size),
             "data": describe_data(self.file.dataset_dir),
-            "settings": settings,
+            "settings": {"brain_extraction": self.file.brain_extraction, **self.plan.to_dict()},
             "best_rounds": dict(best_rounds),
             "federated_fusion": dict(found),
         }
@@ -205,7 +209,7 @@ class Site:
             version = f"federated+{sha256(file)[:8]}"
             table = self.work_dir / part / "predictions.csv"
             write_predictions(table, scored, network, modalities=network.modalities, model_version=version)
-            if min(scored.children) >= self.plan.min_children:
+            if min(scored.children) >= self._fewest:
                 values = fused(scored, network)
                 told = tell(values[:, None], scored.labels, bins=self.plan.bins)
                 metrics[part] = {
@@ -227,6 +231,8 @@ class Site:
             agreed, planned = getattr(self.file, name), getattr(self.plan, name)
             if agreed is not None and tuple(agreed) != tuple(planned):
                 raise SiteFault(f"it agreed to {name} {list(agreed)}, the plan has {list(planned)}")
+        if self.plan.bins > self.file.max_bins:
+            raise SiteFault(f"it agreed to {self.file.max_bins} bins, the plan has {self.plan.bins}")
 
     def _start_bundle(self) -> MonaiAlgo:
         plan, file = self.plan, self.file
@@ -266,8 +272,8 @@ class Site:
         return score(self.network, self._dataset(part))
 
     def _enough(self, part: str, scored: Scored) -> None:
-        if min(scored.children) < self.plan.min_children:
-            raise SiteFault(f"its {part} part holds fewer than {self.plan.min_children} children of an outcome")
+        if min(scored.children) < self._fewest:
+            raise SiteFault(f"its {part} part holds fewer than {self._fewest} children of an outcome")
 
     def _take(self, weights: Mapping[str, NDArray[Any]], best_rounds: Mapping[str, int] | None = None) -> ETSCNet:
         """The global weights, and of batch norm what stays here: as it is now, or as it was in each branch's best round."""

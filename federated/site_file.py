@@ -3,7 +3,8 @@
     {"dataset_dir": "site-a", "datalist": "site-a/datalist.json", "brain_extraction": "mask"}
 
 Paths are relative to the file. Further keys: "cache_dir" for preprocessed images, "device", "bundle_root"; and what the
-hospital agreed to, where it wants to be sure of it: "modalities", "spatial_size". Another plan of the server is then refused.
+hospital agreed to, where it wants to be sure of it: "modalities", "spatial_size", "max_bins" of a histogram. Another plan of the
+server is then refused. With "min_children" the site tells no histogram and no metric of a part with fewer of either outcome.
 """
 
 from __future__ import annotations
@@ -14,10 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from scripts.errors import InputError
-from scripts.experiments.options import bundle_folder
+from scripts.experiments.options import bundle_folder, whole_number
 
+MAX_BINS = 200  # more would tell scores to three digits
 REQUIRED = ("dataset_dir", "datalist")
-OPTIONAL = ("brain_extraction", "cache_dir", "device", "bundle_root", "modalities", "spatial_size")
+OPTIONAL = (
+    "brain_extraction",
+    "cache_dir",
+    "device",
+    "bundle_root",
+    "modalities",
+    "spatial_size",
+    "max_bins",
+    "min_children",
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class SiteFile:
         name: the file's, without its ending.
         device: as torch names it; empty: as the bundle chooses.
         modalities, spatial_size: what the site agreed to; None: whatever the server plans.
+        max_bins, min_children: the site's own limits, whatever the server plans.
     """
 
     name: str
@@ -39,6 +51,8 @@ class SiteFile:
     device: str
     modalities: tuple[str, ...] | None
     spatial_size: tuple[int, ...] | None
+    max_bins: int
+    min_children: int
 
 
 def read_site(path: str | Path) -> SiteFile:
@@ -66,6 +80,8 @@ def read_site(path: str | Path) -> SiteFile:
         device=str(said.get("device", "")),
         modalities=tuple(said["modalities"]) if "modalities" in said else None,
         spatial_size=tuple(said["spatial_size"]) if "spatial_size" in said else None,
+        max_bins=whole_number("max_bins", said.get("max_bins", MAX_BINS)),
+        min_children=whole_number("min_children", said.get("min_children", 1)),
     )
     if not site.dataset_dir.is_dir():
         raise _fault(path, f"there is no folder {site.dataset_dir}", "the site's BIDS data set")

@@ -14,7 +14,7 @@ import torch
 
 from federated.histograms import search, understood, understood_spread
 from federated.messages import answer_message, read_answer, read_task, task_message
-from federated.site import Site, SiteFault
+from federated.site import Interrupted, Site, SiteFault
 from federated.site_file import read_site
 from federated.weights import exchanged_names, initial_weights
 from scripts.checkpoint import load_model, provenance
@@ -173,12 +173,6 @@ def test_the_sites_model_and_predictions_stay_there_and_agree(trained: dict[str,
     assert metrics["n"] == 4 and metrics["intervals"]["auc"][0] <= metrics["auc"] <= metrics["intervals"]["auc"][1]
 
 
-def test_a_site_with_too_few_children_tells_no_histogram(hospitals: list[Path], tmp_path: Path) -> None:
-    site = site_of(hospitals[0], tmp_path, min_children=3)
-    with pytest.raises(SiteFault, match="fewer than 3 children of an outcome"):
-        site.validate(start_of(site), 1)
-
-
 def altered(file: Path, folder: Path, **changes: Any) -> Path:
     """A copy of a site's file whose paths still lead to its data."""
     said = json.loads(file.read_text())
@@ -235,6 +229,29 @@ def test_a_sites_file_at_fault_is_told(
         read_site(altered(hospitals[0], tmp_path, **change))
 
 
-def test_a_site_that_was_started_again_says_that_it_lost_the_scores(hospitals: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(SiteFault, match="no longer has the scores"):
-        site_of(hospitals[0], tmp_path).count({"branches": [[0, 1], [0, 1]]})
+def test_scores_are_counted_once_and_are_gone_with_the_process(hospitals: list[Path], tmp_path: Path) -> None:
+    site = site_of(hospitals[0], tmp_path)
+    ranges = {"branches": [[0, 1], [0, 1]]}
+    with pytest.raises(SiteFault, match="no scores to count"):
+        site.count(ranges)
+    site.validate(start_of(site), 1)
+    assert np.sum(site.count(ranges)["branches"]["counts"]) == 2 * 4
+    with pytest.raises(SiteFault, match="no scores to count"):  # other ranges would tell more
+        site.count({"branches": [[0.4, 0.6], [0.4, 0.6]]})
+
+
+def test_a_round_that_the_server_gave_up_ends_after_the_batch(hospitals: list[Path], tmp_path: Path) -> None:
+    plan = small_plan(local_epochs=50)
+    site = Site(read_site(hospitals[0]), plan, tmp_path, interrupted=lambda: True)
+    with pytest.raises(Interrupted):
+        site.train(start_of(site), 0)
+    assert len(site._losses) == 1
+
+
+def test_a_sites_own_limits_hold_whatever_the_server_plans(hospitals: list[Path], tmp_path: Path) -> None:
+    file = altered(hospitals[0], tmp_path, min_children=3, max_bins=60)
+    with pytest.raises(SiteFault, match="agreed to 60 bins, the plan has 100"):
+        site_of(file, tmp_path, bins=100)
+    site = site_of(file, tmp_path, min_children=1)
+    with pytest.raises(SiteFault, match="fewer than 3 children"):
+        site.validate(start_of(site), 1)
