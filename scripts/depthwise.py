@@ -46,7 +46,7 @@ def _input_gradient(grad: Tensor, weight: Tensor, x: Tensor, stride: int, margin
     edge = weight.shape[-1] - 1
     inner = [size - sum(sides) for size, sides in zip(x.shape[2:], margin, strict=True)]
     shape = (*grad.shape[:2], *(size + edge for size in inner))
-    spread = torch.empty(shape, dtype=grad.dtype, memory_format=torch.channels_last_3d).zero_()
+    spread = torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last_3d).zero_()
     places, parts = [], []
     for size, full, (before, _) in zip(grad.shape[2:], shape[2:], margin, strict=True):
         # Where the first output's gradient stands; what stands before 0 or behind the end reaches no inner voxel.

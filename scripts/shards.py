@@ -161,7 +161,9 @@ def _check_whole(shards: Sequence[Shard], folder: Path) -> None:
     sizes = sorted({shard.world_size for shard in shards})
     missing = sorted(set(range(sizes[0])) - {shard.rank for shard in shards})
     if len(sizes) > 1 or missing:
-        found = f"of world_size {sizes[0]} the ranks {missing} are missing" if len(sizes) == 1 else f"world_size {sizes}"
+        found = (
+            f"of world_size {sizes[0]} the ranks {missing} are missing" if len(sizes) == 1 else f"world_size {sizes}"
+        )
         raise InputError(found, expected="all ranks of one world_size", remedy=remedy, file=folder / FOLDER)
     if len({(shard.run, shard.studies, tuple(shard.modalities)) for shard in shards}) > 1:
         raise _unlike("processes of different weights, settings or cohorts", "one run", folder)

@@ -59,7 +59,12 @@ def step(network: ETSCNet, seed: int = 2) -> tuple[float, dict[str, Tensor], int
     return float(loss.detach()), gradients, sum(kept.values())
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+SLOW = ("densenet121", "swin")
+
+
+@pytest.mark.parametrize(
+    "backbone", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in BACKBONES]
+)
 def test_gradients_and_running_statistics_are_those_without(backbone: str) -> None:
     plain, lean = pair(BACKBONES[backbone])
     loss, gradients, kept = step(plain)
