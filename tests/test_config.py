@@ -18,7 +18,7 @@ from tests.conftest import BUNDLE
 CONFIGS = {path.stem: path for path in (BUNDLE / "configs").rglob("*.json") if path.stem != "metadata"}
 COMPLETE = {"train": "training", "inference": "inference"}
 # What an overlay is laid over, where it is not train.json.
-BASES = {"inference_onnx": "inference", "inference_trt": "inference"}
+BASES = {"inference_onnx": "inference", "inference_trt": "inference", "multi_gpu_inference": "inference"}
 
 
 def parser(name: str, **overrides: Any) -> ConfigParser:
@@ -39,6 +39,8 @@ def test_the_number_of_configs() -> None:
         "inference",
         "inference_onnx",
         "inference_trt",
+        "multi_gpu_evaluate",
+        "multi_gpu_inference",
         "multi_gpu_train",
         "resnet18",
         "swin",
