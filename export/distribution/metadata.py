@@ -29,6 +29,9 @@ THROUGH_OTHERS = {
 }
 # Not among what `make setup` installs, so that its import name can't be looked up there: import -> package.
 NOT_INSTALLED = {"HD_BET": "hd-bet"}
+APART = frozenset(NOT_INSTALLED.values())
+# Its field has a name of our own: MONAI puts the Zoo's older `optional_packages_version` in the place of the required ones.
+SEPARATE = "separately_installed_packages_version"
 _VERSION = re.compile(r"^## (\d+\.\d+\.\d+)\b.*$", re.MULTILINE)
 
 
@@ -77,19 +80,19 @@ def up_to_date(checkout: str | Path = CHECKOUT) -> dict[str, Any]:
     root = Path(checkout)
     said: dict[str, Any] = json.loads((root / METADATA).read_text(encoding="utf-8"))
     changelog, versions, reached = read_changelog(root), pinned(root), reach(root)
-    required = sorted({*distributions_of(reached.eager), *THROUGH_OTHERS} - BASE.keys())
-    optional = distributions_of(reached.lazy)
+    imported = {*distributions_of(reached.eager | reached.lazy), *THROUGH_OTHERS} - BASE.keys()
+    required, apart = sorted(imported - APART), sorted(imported & APART)
     measured = json.loads((root / EVIDENCE).read_text(encoding="utf-8"))["fused"]
     renewed = {
         "version": next(iter(changelog)),
         "changelog": changelog,
         **{field: versions[name] for name, field in BASE.items()},
         "required_packages_version": {name: versions[name] for name in required},
-        "optional_packages_version": {name: versions[name] for name in optional},
+        SEPARATE: {name: versions[name] for name in apart},
         "eval_metrics": {f"{name}_on_synthetic_test_cases": round(measured[name], 3) for name in METRICS},
     }
-    order = [name for name in said if name != "optional_packages_version"]
-    order.insert(order.index("required_packages_version") + 1, "optional_packages_version")
+    order = [name for name in said if name != SEPARATE]
+    order.insert(order.index("required_packages_version") + 1, SEPARATE)
     return {name: renewed.get(name, said.get(name)) for name in order}
 
 

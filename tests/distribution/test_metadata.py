@@ -6,13 +6,15 @@ import ast
 import json
 import sys
 import tomllib
+import warnings
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import jsonschema
 import pytest
+from monai.bundle import ConfigParser
 
-from export.distribution.metadata import THROUGH_OTHERS, check, read_changelog, write_metadata
+from export.distribution.metadata import SEPARATE, THROUGH_OTHERS, check, read_changelog, write_metadata
 from export.distribution.zoo_checks import NEEDED
 from scripts.errors import InputError
 from tests.conftest import BUNDLE, ROOT
@@ -63,9 +65,19 @@ def test_the_packages_are_those_that_the_packed_code_imports(unpacked: Path) -> 
     packages = {known[name][0] if name in known else "hd-bet" for name in imported}
     assert "HD_BET" in imported
     base = {"monai", "torch", "numpy"}
-    declared = {**SAID["required_packages_version"], **SAID["optional_packages_version"]}
+    declared = {**SAID["required_packages_version"], **SAID[SEPARATE]}
     assert {name.lower() for name in packages} - base == declared.keys() - THROUGH_OTHERS.keys()
-    assert {"brainextractor", "hd-bet", "onnxruntime"} == SAID["optional_packages_version"].keys()
+    assert SAID[SEPARATE].keys() == {"hd-bet"}
+    assert {"brainextractor", "onnxruntime", "nibabel", "pytorch-ignite"} <= SAID["required_packages_version"].keys()
+
+
+def test_monai_reads_the_packages_as_they_are_written(unpacked: Path) -> None:
+    """It puts `optional_packages_version` in the place of the required ones, with a warning."""
+    parser = ConfigParser()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parser.read_meta(str(unpacked / "configs" / "metadata.json"))
+    assert parser["_meta_"]["required_packages_version"] == SAID["required_packages_version"]
 
 
 def test_what_is_needed_through_others_is_named_in_the_bundle(unpacked: Path) -> None:
@@ -82,7 +94,7 @@ def test_the_versions_are_the_tested_ones() -> None:
         pins["torch"],
         pins["numpy"],
     )
-    declared = {**SAID["required_packages_version"], **SAID["optional_packages_version"]}
+    declared = {**SAID["required_packages_version"], **SAID[SEPARATE]}
     assert declared.pop("hd-bet") in (ROOT / "constraints-hd-bet.txt").read_text()
     assert declared == {name: pins[name] for name in declared}
 
