@@ -69,7 +69,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]  # nvflare has no types
         if task == "validate":
             return {"spread": site.validate(weights, int(numbers["round"]))}
         if task == "count":
-            return site.count(numbers["ranges"])
+            return site.count(numbers["edges"])
         best = {str(name): int(round_) for name, round_ in numbers["best_rounds"].items()}
         if task == "fuse":
             return site.fuse(weights, best)

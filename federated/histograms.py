@@ -3,7 +3,8 @@
 A histogram counts the children of each outcome by their score: (..., 2, bins), [0] uncontrolled, [1] controlled. Sums over
 sites are histograms of all their children. Where the bins lie is asked before (`Spread`): a young network's scores all lie within
 0.01 of each other, and bins over [0, 1] would see one score. Sites tell number, sum and sum of squares, and the server lays the
-bins over mean ± 3 SD of all of them, one range a row; what lies beyond is in the first or last bin.
+bins over mean ± 3 SD of all of them, by row; what lies beyond is in the first or last bin. They are narrow at the mean and wide
+at the ends (evenly spaced in the inverse hyperbolic sine): a few scores far out make the SD large, and most lie close together.
 
 From a histogram everything is computed as if each child had the score in the middle of its bin. Pairs in different bins are
 then in their true order, pairs in one bin count 1/2, which is wrong by 1/2 at most:
@@ -30,9 +31,10 @@ from scripts.fusion import fuse, search_threshold, simplex
 from scripts.stats.roc import auc, concordance
 
 Counts = NDArray[np.int64]
-Ranges = NDArray[np.float64]  # (K, 2): where the bins of each row begin and end
+Edges = NDArray[np.float64]  # (K, bins + 1), rising in each row
 REACH = 3.0  # standard deviations at either side of the mean
-NARROWEST = 1e-6  # of a range: float32 scores tell no less apart
+FOCUS = 5.0  # the widest bin is cosh(5) = 74 times as wide as the narrowest, of which 50 have 0.008 SD
+NARROWEST = 1e-6  # standard deviation: float32 scores tell no less apart
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,12 @@ class Spread:
     def __add__(self, other: Spread) -> Spread:
         return Spread(self.number + other.number, self.total + other.total, self.squares + other.squares)
 
-    def ranges(self) -> Ranges:
-        """Mean ± 3 SD of each row, inside [0, 1]."""
+    def edges(self, bins: int) -> Edges:
+        """Of the bins of each row."""
         mean = self.total / self.number
-        reach = np.maximum(REACH * np.sqrt(np.maximum(self.squares / self.number - mean**2, 0)), NARROWEST)
-        return np.stack([np.clip(mean - reach, 0, 1 - NARROWEST), np.clip(mean + reach, NARROWEST, 1)], axis=1)
+        deviation = np.maximum(np.sqrt(np.maximum(self.squares / self.number - mean**2, 0)), NARROWEST)
+        places = REACH * np.sinh(FOCUS * np.linspace(-1, 1, bins + 1)) / np.sinh(FOCUS)
+        return np.asarray(mean[:, None] + deviation[:, None] * places)
 
 
 def understood_spread(message: Any, *, rows: int, number: int) -> Spread | str:
@@ -138,35 +141,31 @@ class FederatedFusion:
         return asdict(self)
 
 
-def tell(scores: ArrayLike, labels: ArrayLike, *, bins: int, ranges: ArrayLike | None = None) -> Told:
+def tell(scores: ArrayLike, labels: ArrayLike, edges: ArrayLike) -> Told:
     """Histograms of K scores a child.
 
     Args:
         scores: (N, K) in [0, 1].
         labels: (N,), 0 or 1.
-        bins: of a histogram.
-        ranges: (K, 2); None: [0, 1] for each.
+        edges: (K, bins + 1); a score on one belongs to the bin above it.
     """
-    s, y = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
-    spans = np.tile([0.0, 1.0], (s.shape[1], 1)) if ranges is None else np.asarray(ranges, np.float64)
-    counts = np.zeros((s.shape[1], 2, bins), np.int64)
-    for column, span in enumerate(spans):
-        inner = edges(span, bins)[1:-1]
-        np.add.at(counts[column], (y, np.searchsorted(inner, s[:, column], side="right")), 1)
+    s, y, sides = np.asarray(scores, np.float64), np.asarray(labels, np.int64), np.asarray(edges, np.float64)
+    counts = np.zeros((s.shape[1], 2, sides.shape[1] - 1), np.int64)
+    for column, row in enumerate(sides):
+        np.add.at(counts[column], (y, np.searchsorted(row[1:-1], s[:, column], side="right")), 1)
     right = np.where(y[:, None] == 1, s, 1 - s)
     return Told(counts, ((1 - right) ** 2).sum(axis=0), -np.log(np.maximum(right, np.finfo(float).tiny)).sum(axis=0))
+
+
+def even_edges(rows: int, bins: int) -> Edges:
+    """Bins of one width over [0, 1]."""
+    return np.tile(np.arange(bins + 1) / bins, (rows, 1))
 
 
 def fused_scores(scores: ArrayLike) -> NDArray[np.float64]:
     """The fused score for every weight vector of the search's grid (`fusion.simplex`), in its order: (N, M) -> (N, K)."""
     s = np.asarray(scores, np.float64)
     return np.stack([fuse(s, weights) for weights in simplex(s.shape[1])], axis=1)
-
-
-def edges(span: ArrayLike, bins: int) -> NDArray[np.float64]:
-    """Of the bins, (bins + 1,); a score on one belongs to the bin above it."""
-    low, high = np.asarray(span, np.float64)
-    return np.asarray(low + (high - low) * (np.arange(bins + 1) / bins))
 
 
 def understood(message: Any, *, rows: int, bins: int, children: tuple[int, int]) -> Told | str:
@@ -196,11 +195,13 @@ def understood(message: Any, *, rows: int, bins: int, children: tuple[int, int])
     return told if sums.shape == (2, rows) and np.isfinite(sums).all() else "losses that are no finite numbers"
 
 
-def middles(counts: Counts, span: ArrayLike = (0.0, 1.0)) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Labels and scores (N,) of one histogram's children, each in the middle of its bin: (2, bins) -> (N,), (N,)."""
-    sides = edges(span, counts.shape[1])
-    centres = (sides[:-1] + sides[1:]) / 2
-    scores = np.concatenate([np.repeat(centres, row) for row in counts])
+def middles(counts: Counts, edges: ArrayLike | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Labels and scores (N,) of one histogram's children, each in the middle of its bin: (2, bins) -> (N,), (N,).
+
+    Without edges (bins + 1,) the scores are the bins' numbers: their order is all that an AUC needs.
+    """
+    sides = np.arange(counts.shape[1] + 1.0) if edges is None else np.asarray(edges, np.float64)
+    scores = np.concatenate([np.repeat((sides[:-1] + sides[1:]) / 2, row) for row in counts])
     return np.repeat(np.arange(2), counts.sum(axis=1)), scores
 
 
@@ -210,20 +211,19 @@ def bound(counts: Counts) -> float:
     return float((counts[0] * counts[1]).sum() / (2 * m * n))
 
 
-def search(fused: Told, branches: Told, ranges: ArrayLike | None = None) -> FederatedFusion:
+def search(fused: Told, branches: Told, edges: ArrayLike) -> FederatedFusion:
     """Weights and threshold by the rules of `fusion.search_weights` and `fusion.search_threshold`, from sums over sites.
 
     Args:
         fused: of all weight vectors of the grid (`fused_scores`).
         branches: of the M modalities.
-        ranges: (K, 2) of the fused histograms; None: [0, 1] for each.
+        edges: (K, bins + 1) of the fused histograms.
 
     Raises:
         InputError: all children are of one outcome.
     """
     modalities, bins = len(branches.counts), branches.counts.shape[2]
-    grid = simplex(modalities)
-    spans = np.tile([0.0, 1.0], (len(grid), 1)) if ranges is None else np.asarray(ranges, np.float64)
+    grid, sides = simplex(modalities), np.asarray(edges, np.float64)
     children = branches.counts[0].sum(axis=1)
     own = [concordance(*middles(row)) for row in branches.counts]
     rank = [
@@ -237,10 +237,8 @@ def search(fused: Told, branches: Told, ranges: ArrayLike | None = None) -> Fede
         for row, error, weights in zip(fused.counts, fused.squared_error, grid, strict=True)
     ]
     best = max(range(len(rank)), key=rank.__getitem__)
-    labels, scores = middles(fused.counts[best], spans[best])
+    labels, scores = middles(fused.counts[best], sides[best])
     found = search_threshold(scores, labels)
-    # Midpoints between middles of bins are edges and middles, here without the rounding of sums: on an edge or off every one.
-    places = edges(spans[best], 2 * bins)
     return FederatedFusion(
         weights=tuple(grid[best].tolist()),
         auc=auc(labels, scores),
@@ -248,10 +246,24 @@ def search(fused: Told, branches: Told, ranges: ArrayLike | None = None) -> Fede
         brier=float(fused.squared_error[best] / children.sum()),
         branch_auc=tuple(auc(*middles(row)) for row in branches.counts),
         branch_auc_bound=tuple(bound(row) for row in branches.counts),
-        threshold=float(places[np.abs(places - found.threshold).argmin()]),
+        threshold=_between_bins(found.threshold, fused.counts[best], sides[best]),
         youden=found.youden,
         sensitivity=found.sensitivity,
         specificity=found.specificity,
         bins=bins,
         children=(int(children[0]), int(children[1])),
     )
+
+
+def _between_bins(threshold: float, counts: Counts, edges: NDArray[np.float64]) -> float:
+    """The middle of what lies between the filled bins at both sides of a threshold: an edge, or a place in empty bins.
+
+    A midpoint of two bins' middles lies inside the wider of them, and would part its children. Where one bin is filled alone
+    there is nothing between: the threshold stays.
+    """
+    filled = np.flatnonzero(counts.sum(axis=0))
+    centres = (edges[filled] + edges[filled + 1]) / 2
+    above = int(np.searchsorted(centres, threshold))
+    if not 0 < above < filled.size:
+        return threshold
+    return float((edges[filled[above - 1] + 1] + edges[filled[above]]) / 2)

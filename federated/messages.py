@@ -6,7 +6,7 @@
 | train | plan, weights, round | update of the weights, training cases, loss, sums of the validation scores by modality |
 | validate | plan, weights, round | sums of the validation scores by modality |
 | fuse | plan, weights, best rounds | sums of the validation scores by modality and by weight vector |
-| count | plan, ranges | validation histograms over these ranges, by modality or weight vector |
+| count | plan, edges of bins | validation histograms over these bins, by modality or weight vector |
 | evaluate | plan, weights, best rounds, fusion, threshold | metrics with intervals and a histogram, of validation and testing |
 
 An update is a DXO of the kind WEIGHT_DIFF, which NVFlare's own privacy filters take (`task_result_filters` of the job).

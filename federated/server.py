@@ -216,7 +216,7 @@ class FederatedServer:
                 expected=f"{self.plan.min_sites} or more",
                 remedy="Look at the sites' logs, then start the same training again: it goes on from here.",
             )
-        found = search(summed(told["fused"].values()), summed(told["branches"].values()), self.votes.ranges["fused"])
+        found = search(summed(told["fused"].values()), summed(told["branches"].values()), self.votes.edges["fused"])
         self.say(
             f"fusion weights {found.weights}, threshold {found.threshold}: AUC {found.auc:.3f} ± {found.auc_bound:.3f}"
         )

@@ -24,7 +24,7 @@ from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 from numpy.typing import NDArray
 
-from federated.histograms import Spread, fused_scores, tell
+from federated.histograms import Spread, even_edges, fused_scores, tell
 from federated.local_norm import LocalNorm
 from federated.plan import Plan
 from federated.scoring import Scored, fused, score, write_predictions
@@ -167,17 +167,19 @@ class Site:
         self._kept = {"branches": scored.scores, "fused": fused_scores(scored.scores)}, scored.labels
         return {name: Spread.of(scores).to_message() for name, scores in self._kept[0].items()}
 
-    def count(self, ranges: Mapping[str, Any]) -> dict[str, Any]:
-        """Histograms of the scores of the last `validate` or `fuse`, over the ranges that the server laid.
+    def count(self, edges: Mapping[str, Any]) -> dict[str, Any]:
+        """Histograms of the scores of the last `validate` or `fuse`, over the bins that the server laid.
 
-        Once: counted again over other ranges, they would tell the scores themselves.
+        Once: counted again over other bins, they would tell the scores themselves.
         """
-        if self._kept is None or not set(ranges) <= set(self._kept[0]):
+        if self._kept is None or not set(edges) <= set(self._kept[0]):
             raise SiteFault("it has no scores to count: it was started again, or has counted them")
         scores, labels = self._kept
+        sides = {name: np.asarray(one, np.float64) for name, one in edges.items()}
+        if any(one.shape != (scores[name].shape[1], self.plan.bins + 1) for name, one in sides.items()):
+            raise SiteFault(f"it was asked for other bins than the plan's {self.plan.bins}")
         self._kept = None
-        bins = self.plan.bins
-        return {name: tell(scores[name], labels, bins=bins, ranges=one).to_message() for name, one in ranges.items()}
+        return {name: tell(scores[name], labels, one).to_message() for name, one in sides.items()}
 
     def evaluate(
         self, weights: Mapping[str, NDArray[Any]], best_rounds: Mapping[str, int], found: Mapping[str, Any]
@@ -211,7 +213,7 @@ class Site:
             write_predictions(table, scored, network, modalities=network.modalities, model_version=version)
             if min(scored.children) >= self._fewest:
                 values = fused(scored, network)
-                told = tell(values[:, None], scored.labels, bins=self.plan.bins)
+                told = tell(values[:, None], scored.labels, even_edges(1, self.plan.bins))
                 metrics[part] = {
                     **classification_metrics(scored.labels, values, threshold=float(network.threshold)).to_dict(),
                     "histogram": told.to_message(),

@@ -116,7 +116,7 @@ def make_sites(
     for number, (hospital, count) in enumerate(zip(HOSPITALS, counts, strict=True)):
         site = Hospital(hospital.name, whole_number("children", count, least=6), hospital.controlled, hospital.scanner)
         plan = Plan(str(preset), whole_number("seed", seed, least=0) * 1000 + number, float(voxel_mm), None)
-        jobs += _begin(output / site.name, site, plan)
+        jobs += begin_site(output / site.name, site, plan)
     done = each_in_a_worker(make_child, jobs, workers=workers or cores())
     for _ in tqdm(done, total=len(jobs), desc="sites", unit="child", disable=None):
         pass
@@ -156,7 +156,7 @@ def make_child(child: Child) -> str:
     return child.name
 
 
-def _begin(folder: Path, hospital: Hospital, plan: Plan) -> list[Child]:
+def begin_site(folder: Path, hospital: Hospital, plan: Plan) -> list[Child]:
     """Claim the folder, write its tables, list its children."""
     said = {**plan.to_dict(), "site": hospital.name, "controlled": hospital.controlled}
     scanner = {

@@ -1,4 +1,4 @@
-"""What the sites' validation parts say together: first where their scores lie, then histograms over ranges laid there."""
+"""What the sites' validation parts say together: first where their scores lie, then histograms over bins laid there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from federated.asking import Answer, Ask
 from federated.declared import Declared
-from federated.histograms import Ranges, Spread, Told, understood, understood_spread
+from federated.histograms import Edges, Spread, Told, understood, understood_spread
 from federated.plan import Plan
 from scripts.fusion import simplex
 
@@ -29,12 +29,12 @@ class Votes:
         declared: the sites, whose numbers of children the answers must have.
 
     Attributes:
-        ranges: of the last histograms, by kind ("branches", "fused").
+        edges: of the last histograms, by kind ("branches", "fused").
     """
 
     def __init__(self, plan: Plan, declared: Mapping[str, Declared]) -> None:
         self.plan, self.declared = plan, declared
-        self.ranges: dict[str, Ranges] = {}
+        self.edges: dict[str, Edges] = {}
 
     def spread(self, site: str, message: Any, *, rows: int | None = None) -> Spread | str:
         """Where a site's scores lie, or why that cannot be used; `rows`: scores a child, by default one a modality."""
@@ -42,20 +42,22 @@ class Votes:
         return understood_spread(message, rows=rows or len(self.plan.modalities), number=number)
 
     def counted(self, ask: Ask, spreads: Mapping[str, Mapping[str, Spread]]) -> dict[str, dict[str, Told]]:
-        """Histograms over common ranges, from the sites whose scores' places are known: kind -> site -> told."""
+        """Histograms over common bins, from the sites whose scores' places are known: kind -> site -> told."""
         sites = set.intersection(*(set(one) for one in spreads.values()))
-        self.ranges = {
-            kind: summed(one[site] for site in sorted(sites)).ranges() for kind, one in spreads.items() if sites
+        self.edges = {
+            kind: summed(one[site] for site in sorted(sites)).edges(self.plan.bins)
+            for kind, one in spreads.items()
+            if sites
         }
         if not sites:
             return {kind: {} for kind in spreads}
-        numbers = {"ranges": {kind: one.tolist() for kind, one in self.ranges.items()}}
+        numbers = {"edges": {kind: one.tolist() for kind, one in self.edges.items()}}
         timeout = self.plan.round_timeout_s
         answers = ask("count", weights=None, numbers=numbers, timeout_s=timeout, sites=sorted(sites))
         found: dict[str, dict[str, Told]] = {kind: {} for kind in spreads}
         for site, answer in sorted(answers.items()):
             told = {
-                kind: self.told(site, answer.data.get(kind), rows=len(self.ranges[kind]))
+                kind: self.told(site, answer.data.get(kind), rows=len(self.edges[kind]))
                 for kind in spreads
                 if self.usable(site, answer)
             }

@@ -120,8 +120,7 @@ class Sites:
         if task == "fuse":
             return Answer("answer", self.keep(site, branches=scores, fused=fused_scores(scores)))
         if task == "count":
-            kept, bins = self.kept[site], Plan().bins
-            told = {k: tell(kept[k], labels, bins=bins, ranges=r).to_message() for k, r in numbers["ranges"].items()}
+            told = {k: tell(self.kept[site][k], labels, one).to_message() for k, one in numbers["edges"].items()}
             return Answer("answer", told)
         return Answer("answer", {"metrics": {}})
 

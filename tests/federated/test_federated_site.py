@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from federated.histograms import search, understood, understood_spread
+from federated.histograms import even_edges, search, understood, understood_spread
 from federated.messages import answer_message, read_answer, read_task, task_message
 from federated.site import Interrupted, Site, SiteFault
 from federated.site_file import read_site
@@ -52,10 +52,10 @@ def trained(hospitals: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
     answers["fuse"] = site.fuse(weights, best)
     rows = {"fused": 9, "branches": 2}
     spreads = {name: understood_spread(answers["fuse"][name], rows=n, number=4) for name, n in rows.items()}
-    ranges = {name: one.ranges() for name, one in spreads.items() if not isinstance(one, str)}
-    answers["count"] = site.count({name: one.tolist() for name, one in ranges.items()})
+    edges = {name: one.edges(50) for name, one in spreads.items() if not isinstance(one, str)}
+    answers["count"] = site.count({name: one.tolist() for name, one in edges.items()})
     told = [understood(answers["count"][name], rows=n, bins=50, children=(2, 2)) for name, n in rows.items()]
-    found = search(*told, ranges["fused"])  # type: ignore[arg-type]
+    found = search(*told, edges["fused"])  # type: ignore[arg-type]
     answers["evaluate"] = {"metrics": site.evaluate(weights, best, found.to_dict())}
     site.close()
     return {"answers": answers, "start": start, "weights": weights, "work": work, "found": found}
@@ -231,13 +231,15 @@ def test_a_sites_file_at_fault_is_told(
 
 def test_scores_are_counted_once_and_are_gone_with_the_process(hospitals: list[Path], tmp_path: Path) -> None:
     site = site_of(hospitals[0], tmp_path)
-    ranges = {"branches": [[0, 1], [0, 1]]}
+    edges = {"branches": even_edges(2, 50).tolist()}
     with pytest.raises(SiteFault, match="no scores to count"):
-        site.count(ranges)
+        site.count(edges)
     site.validate(start_of(site), 1)
-    assert np.sum(site.count(ranges)["branches"]["counts"]) == 2 * 4
-    with pytest.raises(SiteFault, match="no scores to count"):  # other ranges would tell more
-        site.count({"branches": [[0.4, 0.6], [0.4, 0.6]]})
+    with pytest.raises(SiteFault, match="other bins than the plan's 50"):
+        site.count({"branches": even_edges(2, 5000).tolist()})
+    assert np.sum(site.count(edges)["branches"]["counts"]) == 2 * 4
+    with pytest.raises(SiteFault, match="no scores to count"):  # other bins would tell more
+        site.count({"branches": (0.4 + 0.2 * even_edges(2, 50)).tolist()})
 
 
 def test_a_round_that_the_server_gave_up_ends_after_the_batch(hospitals: list[Path], tmp_path: Path) -> None:

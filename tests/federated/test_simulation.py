@@ -109,8 +109,8 @@ def test_the_first_round_is_the_average_that_the_sites_give_without_nvflare(
     losses = [float(np.mean(site._losses)) for site in sites]
     assert said[0]["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
     scored = [Spread(**{k: np.asarray(v) for k, v in site.validate(weights, 1).items()}) for site in sites]
-    ranges = (scored[0] + scored[1] + scored[2]).ranges().tolist()
-    told = [site.count({"branches": ranges})["branches"] for site in sites]
+    edges = (scored[0] + scored[1] + scored[2]).edges(plan.bins).tolist()
+    told = [site.count({"branches": edges})["branches"] for site in sites]
     counts = np.sum([one["counts"] for one in told], axis=0)
     for modality, row in zip(("flair", "t2w"), counts, strict=True):
         assert said[1]["validation"][modality] == auc(*middles(row))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from federated.site_file import read_site
-from federated.sites import HOSPITALS, Child, make_child, make_sites
+from federated.sites import HOSPITALS, begin_site, make_child, make_sites
 from scripts.datalist import read_datalist
 from scripts.errors import InputError
 from scripts.phantom.cohort import Plan
@@ -19,8 +21,12 @@ from scripts.phantom.cohort import Plan
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six children on paper at each site, the images of the first."""
     folder = tmp_path_factory.mktemp("sites")
-    make_sites(str(folder), children=[6, 6, 6], voxel_mm=4.0, seed=3, fractions=(2, 2, 2), workers=1)
+    for number, hospital in enumerate(HOSPITALS):
+        plan = Plan("easy", 3000 + number, 4.0, None)
+        first, *_ = begin_site(folder / hospital.name, replace(hospital, children=6), plan)
+        make_child(first)
     return folder
 
 
@@ -29,23 +35,22 @@ def outcomes(folder: Path) -> list[str]:
         return [row["outcome"] for row in csv.DictReader(file, delimiter="\t")]
 
 
-def test_every_site_has_its_share_of_controlled_children_and_its_split(sites: Path) -> None:
+def test_every_site_has_its_share_of_controlled_children(sites: Path) -> None:
+    names = set()
     for hospital in HOSPITALS:
         said = outcomes(sites / hospital.name)
-        assert said.count("controlled") == round(6 * hospital.controlled)
-        split = read_datalist(sites / hospital.name / "datalist.json")
-        assert [len(split[part]) for part in ("training", "validation", "testing")] == [2, 2, 2]
-        assert read_site(sites / f"{hospital.name}.json").brain_extraction == "mask"
+        assert said.count("controlled") == round(6 * hospital.controlled) and len(said) == 6
+        with (sites / hospital.name / "participants.tsv").open() as file:
+            names |= {row["participant_id"] for row in csv.DictReader(file, delimiter="\t")}
+    assert len(names) == 18
 
 
 def test_images_differ_as_their_scanners_and_masks_lie_on_them(sites: Path) -> None:
     noise = {}
     for hospital in HOSPITALS:
-        (flair, *_) = sorted((sites / hospital.name).glob("sub-*/anat/*_FLAIR.nii.gz"))
+        (flair,) = (sites / hospital.name).glob("sub-*/anat/*_FLAIR.nii.gz")
         image = nib.load(flair)
-        (mask,) = sorted(
-            (sites / hospital.name / "derivatives").rglob(f"{flair.name[:8]}_space-FLAIR_desc-brain_mask.nii.gz")
-        )
+        (mask,) = (sites / hospital.name / "derivatives").rglob("*_space-FLAIR_desc-brain_mask.nii.gz")
         brain = np.asarray(nib.load(mask).dataobj) > 0
         assert np.allclose(nib.load(mask).affine, image.affine) and brain.shape == image.shape
         values = np.asarray(image.dataobj).astype(float)
@@ -57,33 +62,44 @@ def test_images_differ_as_their_scanners_and_masks_lie_on_them(sites: Path) -> N
     assert noise["site-c"] > noise["site-b"] > 0  # the corner is air
 
 
-def test_no_child_is_at_two_sites_and_none_is_a_real_one(sites: Path) -> None:
-    names = [path.name for path in sites.glob("site-*/sub-*")]
-    assert len(set(names)) == 18
+def test_a_site_says_that_it_is_synthetic_and_which_scanner_it_has(sites: Path) -> None:
     for hospital in HOSPITALS:
         said = json.loads((sites / hospital.name / "dataset_description.json").read_text())
         assert said["Synthetic"] is True and said["Phantom"]["site"] == hospital.name
-        assert not (sites / hospital.name / ".phantom").exists()
+        assert said["Phantom"]["scanner"]["gamma"] == hospital.scanner.gamma
 
 
-def test_a_stopped_command_goes_on_and_makes_the_same_files(sites: Path, tmp_path: Path) -> None:
+def test_a_child_is_made_once_and_the_same_again(sites: Path, tmp_path: Path) -> None:
     plan = Plan("easy", 3001, 4.0, None)
-    file = next(iter(sorted((sites / "site-b").glob("sub-*/anat/*_T2w.nii.gz"))))
+    hospital = replace(HOSPITALS[1], children=6)
+    child, *_ = begin_site(sites / "site-b", hospital, plan)
+    (file,) = (sites / "site-b").glob("sub-*/anat/*_T2w.nii.gz")
     first, when = file.read_bytes(), file.stat().st_mtime_ns
-    with (sites / "site-b" / "sourcedata" / "truth.tsv").open() as rows:
-        assert len(list(csv.DictReader(rows, delimiter="\t"))) == 6
-    make_sites(str(sites), children=[6, 6, 6], voxel_mm=4.0, seed=3, fractions=(2, 2, 2), workers=1)
+    make_child(child)
     assert file.stat().st_mtime_ns == when
-    from federated.sites import _people
-
-    index = _people(plan, HOSPITALS[1])[0][0]
-    make_child(Child(tmp_path, "sub-b001", index, plan, HOSPITALS[1]))
-    again = tmp_path / file.relative_to(sites / "site-b")
-    assert again.read_bytes() == first
+    make_child(replace(child, folder=tmp_path))
+    assert (tmp_path / file.relative_to(sites / "site-b")).read_bytes() == first
 
 
-def test_other_sites_in_the_same_folder_are_refused(sites: Path) -> None:
+def test_another_site_in_the_same_folder_is_refused(sites: Path) -> None:
     with pytest.raises(InputError, match="another cohort"):
-        make_sites(str(sites), children=[6, 6, 6], voxel_mm=4.0, seed=4, fractions=(2, 2, 2), workers=1)
+        begin_site(sites / "site-b", replace(HOSPITALS[1], children=6), Plan("easy", 4001, 4.0, None))
     with pytest.raises(InputError, match="2 numbers of children"):
         make_sites(str(sites), children=[6, 6])
+
+
+@pytest.mark.slow
+def test_the_command_makes_all_sites_with_their_splits_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    options = {"children": [6, 6, 6], "voxel_mm": 4.0, "seed": 3, "fractions": (2, 2, 2)}
+    make_sites(str(tmp_path), **options)  # type: ignore[arg-type]
+    for hospital in HOSPITALS:
+        split = read_datalist(tmp_path / hospital.name / "datalist.json")
+        assert [len(split[part]) for part in ("training", "validation", "testing")] == [2, 2, 2]
+        assert read_site(tmp_path / f"{hospital.name}.json").brain_extraction == "mask"
+        assert not (tmp_path / hospital.name / ".phantom").exists()
+    kept, lost = sorted((tmp_path / "site-c").glob("sub-*"))[:2]
+    when = {file: file.stat().st_mtime_ns for file in kept.rglob("*.nii.gz")}
+    shutil.rmtree(lost)
+    make_sites(str(tmp_path), **options)  # type: ignore[arg-type]
+    assert all(file.stat().st_mtime_ns == before for file, before in when.items())
+    assert len(list(lost.rglob("*.nii.gz"))) == 2
