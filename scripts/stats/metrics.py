@@ -67,7 +67,7 @@ def classification_metrics(
     """AUC, the proportions of the decisions, and the scores' calibration, with intervals.
 
     Intervals: AUC by `auc_interval`; proportions as of `decision_metrics`; Brier by `brier_interval`. Log loss = -mean log
-    of the probability given to the label, clipped at 2.2e-16 (as in scikit-learn): a sigmoid in float32 does reach 0 and 1.
+    of the probability given to the label, 2.2e-16 at least (as in scikit-learn): a sigmoid in float32 does reach 0 and 1.
 
     Args:
         labels: (N,), 0 or 1.
@@ -84,8 +84,7 @@ def classification_metrics(
     y, s = check_scores(labels, scores)
     check_probabilities(s)
     decided = decision_metrics(y, _called(s, threshold, decisions), level=level)
-    tiny = float(np.finfo(np.float64).eps)
-    given = np.clip(np.where(y == 1, s, 1 - s), tiny, 1 - tiny)
+    given = np.maximum(np.where(y == 1, s, 1 - s), np.finfo(np.float64).eps)
     return Metrics(
         n=decided.n,
         positives=decided.positives,

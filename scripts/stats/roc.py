@@ -144,7 +144,7 @@ def auc_interval(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -
     if 0 < area < 1 and pairs > 1 and np.ptp(s) > 0:
         centre = math.log(area / (1 - area))
         half = z * math.sqrt(delong_variance(y, s)) / (area * (1 - area))
-        return _expit(centre - half), _expit(centre + half)
+        return float(special.expit(centre - half)), float(special.expit(centre + half))
     successes, tail = area * pairs, (1 - level) / 2
     low = float(stats.beta.ppf(tail, successes, pairs - successes + 1)) if area > 0 else 0.0
     high = float(stats.beta.ppf(1 - tail, successes + 1, pairs - successes)) if area < 1 else 1.0
@@ -194,7 +194,3 @@ def _numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: {error}", expected="an array (N,) of numbers", remedy="Give numbers.") from error
-
-
-def _expit(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

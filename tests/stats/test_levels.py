@@ -55,6 +55,12 @@ def test_metrics(level: float) -> None:
     assert said["intervals"]["auc"] == list(found.intervals["auc"] or ()) and said["level"] == level
 
 
+def test_two_cases_in_a_class_are_enough_for_an_interval_of_the_brier_score() -> None:
+    found = brier_interval([1, 1, 0, 0, 0], [0.9, 0.6, 0.2, 0.4, 0.1])
+    assert found is not None and 0 < found[0] < found[1] < 1
+    assert brier_interval([1, 0, 0, 0], [0.9, 0.2, 0.4, 0.1]) is None
+
+
 def test_what_has_no_interval_is_null_in_json() -> None:
     none_called = classification_metrics(LABELS, SCORES, threshold=2.0)
     assert none_called.intervals["ppv"] is None
