@@ -17,7 +17,8 @@ def write_section(path: Path, title: str, text: str) -> None:
     if not path.is_file():
         raise ValueError(f"{path} does not exist; expected the record, with its introduction.")
     before, *sections = re.split(r"(?m)^(?=## )", path.read_text())
-    new = f"## {title}\n\n{text.strip()}\n\n"
+    new = f"## {title}\n\n{text}"
     places = [number for number, section in enumerate(sections) if section.startswith(f"## {title}\n")]
     sections = [new if number in places else section for number, section in enumerate(sections)]
-    write_atomically(path, "".join([before, *sections, *([] if places else [new])]).rstrip() + "\n")
+    parts = [before, *sections, *([] if places else [new])]
+    write_atomically(path, "\n\n".join(part.strip() for part in parts) + "\n")
