@@ -123,7 +123,7 @@ def cells(predictions: Predictions) -> list[Cell]:
             )
         if set(by_site) == set(sites):
             areas = [auc(one.labels, one.scores) for one in by_site.values()]
-            variances = [delong_variance(one.labels, one.scores) for one in by_site.values()]
+            variances = [_variance(one) for one in by_site.values()]
             mean, half = float(np.mean(areas)), normal_quantile(LEVEL) * math.sqrt(sum(variances)) / len(areas)
             positives = sum(int(one.labels.sum()) for one in by_site.values())
             total = sum(one.labels.size for one in by_site.values())
@@ -131,6 +131,15 @@ def cells(predictions: Predictions) -> list[Cell]:
                 Cell(model, "mean", mean, max(0.0, mean - half), min(1.0, mean + half), (positives, total - positives))
             )
     return found
+
+
+def _variance(one: Predicted) -> float:
+    """DeLong's; where that is 0 or cannot be had (perfect separation, equal scores), the one that the interval stands for."""
+    variance = delong_variance(one.labels, one.scores)
+    if variance > 0:
+        return variance
+    low, high = auc_interval(one.labels, one.scores, level=LEVEL)
+    return ((high - low) / 2 / normal_quantile(LEVEL)) ** 2
 
 
 def differences(predictions: Predictions, pairs: Sequence[tuple[str, str]]) -> list[Difference]:

@@ -73,7 +73,7 @@ class SiteExecutor(Executor):  # type: ignore[misc]  # nvflare has no types
         best = {str(name): int(round_) for name, round_ in numbers["best_rounds"].items()}
         if task == "fuse":
             return site.fuse(weights, best)
-        return {"metrics": site.evaluate(weights, best, numbers["found"])}
+        return {"metrics": site.evaluate(weights, best, numbers["found"], edges=numbers["edges"])}
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """End the bundle's workflow with the job."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from federated.messages import TASKS
 from federated.plan import Plan
 from scripts.files import write_atomically
 
@@ -39,7 +40,7 @@ def write_job(
         server: further arguments of the controller.
         client: further arguments of the executor.
         executor: class path of the client's side; the simulator has another.
-        result_filters: NVFlare filters of what leaves a site in "train", {"path": class, "args": {...}}.
+        result_filters: NVFlare filters of what leaves a site, {"path": class, "args": {...}}.
 
     Returns:
         The folder.
@@ -52,7 +53,8 @@ def write_job(
     }
     workflow = {"id": "federated", "path": CONTROLLER, "args": {"plan": plan.to_dict(), **(server or {})}}
     common = {"format_version": 2, "task_data_filters": [], "components": []}
-    filters = [{"tasks": ["*"], "filters": [dict(one) for one in result_filters]}] if result_filters else []
+    # By name: NVFlare takes "*" for executors, and for filters without a word as a task that there is not.
+    filters = [{"tasks": list(TASKS), "filters": [dict(one) for one in result_filters]}] if result_filters else []
     on_site = {
         **common,
         "executors": [{"tasks": ["*"], "executor": {"path": executor, "args": dict(client or {})}}],

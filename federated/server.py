@@ -29,6 +29,7 @@ from federated.rounds import Round
 from federated.state import Best, State, read_state, write_state
 from federated.votes import Votes, summed
 from scripts.errors import InputError
+from scripts.fusion import simplex
 from scripts.network import ETSCNet
 from scripts.stats.roc import auc
 
@@ -223,7 +224,9 @@ class FederatedServer:
         for name, value in weights.items():
             self.network.state_dict()[name].copy_(torch.from_numpy(value))
         write_model(self.output_dir, self.network, self.plan, found=found, rounds=rounds, declared=self.declared)
-        asked = {"best_rounds": rounds, "found": found.to_dict()}
+        row = [tuple(weights) for weights in simplex(len(self.plan.modalities)).tolist()].index(found.weights)
+        edges = self.votes.edges["fused"][row].tolist()
+        asked = {"best_rounds": rounds, "found": found.to_dict(), "edges": edges}
         evaluated = ask("evaluate", weights=weights, numbers=asked, timeout_s=timeout)
         metrics = {
             site: one.data.get("metrics", {}) for site, one in sorted(evaluated.items()) if self.votes.usable(site, one)

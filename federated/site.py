@@ -7,9 +7,8 @@ the optimizer begins anew in each, so that a site that was away goes on as if it
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,11 +23,11 @@ from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 from numpy.typing import NDArray
 
-from federated.histograms import Spread, even_edges, fused_scores, tell
+from federated.histograms import Spread, fused_scores, tell
 from federated.local_norm import LocalNorm
 from federated.plan import Plan
 from federated.scoring import Scored, fused, score, write_predictions
-from federated.site_file import SiteFile
+from federated.site_file import SiteFile, fingerprint
 from federated.weights import exchanged_names
 from scripts.checkpoint import save
 from scripts.dataset import StudyDataset
@@ -109,7 +108,7 @@ class Site:
         return {
             "children": {part: [children[part][0], children[part][1]] for part in PARTS},
             "synthetic": describe_data(self.file.dataset_dir)["synthetic"],
-            "configuration": self._fingerprint(),
+            "configuration": fingerprint(self.file.bundle_root, OVERLAY),
             "versions": {"torch": torch.__version__.split("+")[0], "monai": monai.__version__},
         }
 
@@ -182,13 +181,16 @@ class Site:
         return {name: tell(scores[name], labels, one).to_message() for name, one in sides.items()}
 
     def evaluate(
-        self, weights: Mapping[str, NDArray[Any]], best_rounds: Mapping[str, int], found: Mapping[str, Any]
+        self,
+        weights: Mapping[str, NDArray[Any]],
+        best_rounds: Mapping[str, int],
+        found: Mapping[str, Any],
+        *,
+        edges: Sequence[float],
     ) -> dict[str, Any]:
         """Keep the finished model here, score validation and testing, and tell the metrics.
 
-        Args:
-            weights, best_rounds: of each branch's best round.
-            found: of `FederatedFusion.to_dict`.
+        `found` is of `FederatedFusion.to_dict`, `edges` are of the histogram's bins.
         """
         network = self._take(weights, best_rounds)
         network.fusion_weights.copy_(torch.tensor(found["weights"]))
@@ -213,7 +215,7 @@ class Site:
             write_predictions(table, scored, network, modalities=network.modalities, model_version=version)
             if min(scored.children) >= self._fewest:
                 values = fused(scored, network)
-                told = tell(values[:, None], scored.labels, even_edges(1, self.plan.bins))
+                told = tell(values[:, None], scored.labels, [edges])
                 metrics[part] = {
                     **classification_metrics(scored.labels, values, threshold=float(network.threshold)).to_dict(),
                     "histogram": told.to_message(),
@@ -295,8 +297,3 @@ class Site:
         self._losses.append(float(engine.state.output[0]["loss"]))
         if self._interrupted():
             engine.terminate()
-
-    def _fingerprint(self) -> str:
-        """Of the bundle's configuration: sites that prepare images differently must not train together."""
-        files = (self.file.bundle_root / "configs" / "train.json", OVERLAY)
-        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

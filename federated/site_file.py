@@ -9,6 +9,7 @@ server is then refused. With "min_children" the site tells no histogram and no m
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,12 @@ def read_site(path: str | Path) -> SiteFile:
             file=path,
         )
     return site
+
+
+def fingerprint(bundle_root: Path, overlay: Path) -> str:
+    """Of the bundle's configuration: sites that prepare images differently must not train together."""
+    files = (bundle_root / "configs" / "train.json", overlay)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def _fault(path: Path, found: str, expected: str) -> InputError:

@@ -147,3 +147,10 @@ def test_leave_one_out_trains_without_each_site_and_goes_on_where_it_was_stopped
     kept = (tmp_path / "without-site-a" / "model.pt").stat().st_mtime_ns
     assert leave_one_out(sites, str(tmp_path), **options) == text  # type: ignore[arg-type]
     assert (tmp_path / "without-site-a" / "model.pt").stat().st_mtime_ns == kept
+
+
+def test_equal_scores_at_every_site_have_a_wide_interval_of_the_mean() -> None:
+    labels = (np.arange(20) % 2).astype(np.int64)
+    same = {site: Predicted(labels, np.full(20, 0.5)) for site in ("a", "b")}
+    (*_, mean) = cells({"same": same})
+    assert mean.auc == 0.5 and mean.high - mean.low > 0.3

@@ -12,6 +12,7 @@ import pytest
 
 from federated.executor import SITE_FILE, SiteExecutor
 from federated.job import CONTROLLER, EXECUTOR, PERMISSIONS, write_job
+from federated.messages import TASKS
 from federated.plan import Plan
 from federated.poc import permit
 from federated.site_file import read_site
@@ -45,7 +46,7 @@ def test_a_filter_of_nvflare_goes_into_the_sites_side(tmp_path: Path) -> None:
     percentile = {"path": "nvflare.app_common.filters.percentile_privacy.PercentilePrivacy", "args": {"percentile": 10}}
     job = write_job(tmp_path / "job", small_plan(), result_filters=[percentile])
     said = json.loads((job / "app/config/config_fed_client.json").read_text())
-    assert said["task_result_filters"] == [{"tasks": ["*"], "filters": [percentile]}]
+    assert said["task_result_filters"] == [{"tasks": list(TASKS), "filters": [percentile]}]
 
 
 def test_a_startup_kit_allows_the_two_classes_forbids_the_log_and_holds_the_site(

@@ -56,7 +56,7 @@ def trained(hospitals: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
     answers["count"] = site.count({name: one.tolist() for name, one in edges.items()})
     told = [understood(answers["count"][name], rows=n, bins=50, children=(2, 2)) for name, n in rows.items()]
     found = search(*told, edges["fused"])  # type: ignore[arg-type]
-    answers["evaluate"] = {"metrics": site.evaluate(weights, best, found.to_dict())}
+    answers["evaluate"] = {"metrics": site.evaluate(weights, best, found.to_dict(), edges=edges["fused"][0].tolist())}
     site.close()
     return {"answers": answers, "start": start, "weights": weights, "work": work, "found": found}
 

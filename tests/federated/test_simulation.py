@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from federated.aggregation import average
-from federated.histograms import Spread, middles
+from federated.histograms import Spread, bound, middles
 from federated.rehearsal import LATE_BY_S, parsed, spoilt
 from federated.simulate import read_sites, run_simulation
 from federated.site import Site
@@ -79,7 +79,7 @@ def test_every_site_has_its_model_its_predictions_and_its_metrics(simulated: Pat
 
 
 def test_what_leaves_a_site_is_weights_counts_histograms_and_metrics(simulated: Path, hospitals: list[Path]) -> None:
-    shapes = {f"array float32 {value.shape}" for value in starting_network(small_plan()).state_dict().values()}
+    shapes = {f"array float32 {tuple(value.shape)}" for value in starting_network(small_plan()).state_dict().values()}
     messages = sorted((simulated / "witness").rglob("*.json"))
     assert len(messages) >= 3 * 7  # describe, four rounds, validate, fuse, evaluate; one came too late
     for file in messages:
@@ -112,8 +112,10 @@ def test_the_first_round_is_the_average_that_the_sites_give_without_nvflare(
     edges = (scored[0] + scored[1] + scored[2]).edges(plan.bins).tolist()
     told = [site.count({"branches": edges})["branches"] for site in sites]
     counts = np.sum([one["counts"] for one in told], axis=0)
+    # Scores of a network of one round lie within 1e-6: what another order of threads rounds may change bins, and no more.
     for modality, row in zip(("flair", "t2w"), counts, strict=True):
-        assert said[1]["validation"][modality] == auc(*middles(row))
+        limit = said[1]["bound"][modality] + bound(row)
+        assert abs(said[1]["validation"][modality] - auc(*middles(row))) <= limit
 
 
 def test_sites_at_fault_are_all_named_before_anything_starts(hospitals: list[Path], tmp_path: Path) -> None:
