@@ -29,8 +29,11 @@ demo: setup ## make one synthetic study and score it: demo/result
 		--dataset_dir demo/cohort --brain_extraction mask --output_dir demo/result
 	@$(RUN) -m scripts show --output_dir demo/result
 
+# Two processes of one thread each: more would only share two cores. On a larger machine: make test TEST_WORKERS=8
+TEST_WORKERS ?= 2
+
 test: setup ## run the tests (about the full-size ones: CONTRIBUTING.md)
-	$(RUN) -m pytest -q
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(TEST_WORKERS) --dist loadfile
 
 hd-bet: $(HD_BET)/.installed ## make .venv-hd-bet: all that runs the bundle with HD-BET, its own torch of several GB among it
 

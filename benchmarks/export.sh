@@ -57,4 +57,4 @@ section() { printf '\n## %s\n\n' "$1" && cat "$out/$2"; }
   section "Float16 at the size of the shipped weights: golden case and edge values" float16.md
   section "What TensorRT plans to take of a GPU's memory" plans.md
   section "How cost grows with voxels and modalities" scaling.md
-} > "$records/README.md"
+} > "$records/EXPORT.md"

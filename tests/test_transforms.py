@@ -246,7 +246,7 @@ def test_training_and_inference_declare_the_same_preprocessing() -> None:
 def test_two_runs_with_the_same_preprocessing_share_a_cache() -> None:
     """The cache goes by this hash: nothing random or of one process alone may be in it."""
     small, again, other = (preprocessing(size) for size in ((32, 40, 24), (32, 40, 24), (32, 40, 32)))
-    hashes = [StudyDataset([], made)._transform_hash for made in (small, again, other)]
+    hashes = [StudyDataset([], made).transform_hash for made in (small, again, other)]
     assert hashes[0] == hashes[1] != hashes[2]
 
 
