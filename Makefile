@@ -33,7 +33,7 @@ demo: setup ## make one synthetic study and score it: demo/result
 TEST_WORKERS ?= 2
 
 test: setup ## run the tests (about the full-size ones: CONTRIBUTING.md)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(TEST_WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 hd-bet: $(HD_BET)/.installed ## make .venv-hd-bet: all that runs the bundle with HD-BET, its own torch of several GB among it
 

@@ -25,6 +25,22 @@ ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "bundle"
 FLOAT32_FORMS = (*chosen(None, cpu_flags(), lean=True), "gpu-batch", "volume")
 
+# The files that take longest: begun first, so that none is left to one process at the end while the other waits.
+LONGEST = (
+    "test_training.py",
+    "test_simulation.py",
+    "test_extract.py",
+    "test_bundle.py",
+    "test_to_onnx.py",
+    "test_edge_classifier.py",
+    "test_edge_load.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others in their order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
