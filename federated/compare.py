@@ -31,6 +31,7 @@ from scripts.experiments.options import several
 
 MODALITIES = ("flair", "t2w")
 OWN = "alone"  # each site by its own model
+METHODS = ("fedavg", "fedprox", "fedbn")
 
 
 def compare(
@@ -45,6 +46,7 @@ def compare(
     learning_rate_decay: float = 0.0,
     seed: int = 0,
     proximal: float = 0.01,
+    methods: Sequence[str] = METHODS,
     min_children: int = 3,
 ) -> str:
     """Train every model, then cross-site evaluation.
@@ -55,6 +57,7 @@ def compare(
         rounds, local_epochs: of the federated trainings; the others have rounds * local_epochs epochs.
         spatial_size, batch_size, learning_rate, learning_rate_decay, seed: of all.
         proximal: FedProx's mu.
+        methods: the federated trainings that are compared, of "fedavg", "fedprox", "fedbn".
         min_children: as of `simulate`.
 
     Returns:
@@ -76,6 +79,7 @@ def compare(
             "min_sites": 2,
         }
     )
+    federated = variants(plan, float(proximal), several(methods))
     files, output = [Path(str(site)).absolute() for site in several(sites)], Path(str(output_dir)).absolute()
     read = read_sites(files)
     splits = read_splits(read, MODALITIES)
@@ -88,7 +92,7 @@ def compare(
         pooled = write_pooled(output / "pooled.json", splits, root, MODALITIES)
         run_alone(output / "pooled", root, pooled, read, plan)
         models["pooled"] = {site.name: output / "pooled" / "model.pt" for site in read}
-    for name, variant in variants(plan, float(proximal)).items():
+    for name, variant in federated.items():
         if not (output / name / "sites.json").is_file():
             run_simulation(files, output / name, variant)
         local = variant.local_batch_norm != "none"
@@ -108,16 +112,24 @@ def compare(
     }
     titles |= {"fedavg": "FedAvg", "fedprox": f"FedProx, mu {proximal:g}", "fedbn": "FedBN"}
     pairs = [("fedavg", OWN), ("fedavg", "pooled"), ("pooled", OWN), ("fedprox", "fedavg"), ("fedbn", "fedavg")]
+    pairs = [pair for pair in pairs if predictions.keys() >= set(pair)]
     return write_tables(output, cells(predictions), differences(predictions, pairs), titles=titles)
 
 
-def variants(plan: Plan, proximal: float) -> dict[str, Plan]:
-    """The federated trainings of the comparison."""
-    return {
+def variants(plan: Plan, proximal: float, methods: Sequence[str] = METHODS) -> dict[str, Plan]:
+    """The federated trainings of the comparison, by name.
+
+    Raises:
+        InputError: a method that is not known.
+    """
+    known = {
         "fedavg": plan,
         "fedprox": replace(plan, proximal=proximal),
         "fedbn": replace(plan, local_batch_norm="all"),
     }
+    if unknown := sorted(set(methods) - set(known)):
+        raise InputError(f"methods {', '.join(unknown)}", expected=f"some of {', '.join(known)}", remedy="Correct it.")
+    return {name: known[name] for name in known if name in methods}
 
 
 def run_alone(folder: Path, dataset_dir: Path, datalist: Path, sites: Sequence[SiteFile], plan: Plan) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from federated.compare import variants
 from federated.cross_site import Predicted, cells, differences, predict
 from federated.datalists import read_splits, root_of, write_left_out, write_pooled
 from federated.leave_one_out import leave_one_out, write_external
+from federated.plan import Plan
 from federated.simulate import read_sites
 from federated.start import starting_network
 from federated.tables import write_tables
 from scripts.checkpoint import save
 from scripts.datalist import read_datalist
-from scripts.errors import CohortError
+from scripts.errors import CohortError, InputError
 from scripts.split import PARTS
 from scripts.stats.comparison import delong_test
 from scripts.stats.roc import auc_interval, delong_variance
@@ -154,3 +157,12 @@ def test_equal_scores_at_every_site_have_a_wide_interval_of_the_mean() -> None:
     same = {site: Predicted(labels, np.full(20, 0.5)) for site in ("a", "b")}
     (*_, mean) = cells({"same": same})
     assert mean.auc == 0.5 and mean.high - mean.low > 0.3
+
+
+def test_the_federated_trainings_are_those_that_are_asked_for() -> None:
+    plan = Plan()
+    assert list(variants(plan, 0.1)) == ["fedavg", "fedprox", "fedbn"]
+    chosen = variants(plan, 0.1, ["fedprox", "fedavg"])
+    assert chosen == {"fedavg": plan, "fedprox": replace(plan, proximal=0.1)}
+    with pytest.raises(InputError, match="methods fedsgd; expected some of fedavg, fedprox, fedbn"):
+        variants(plan, 0.1, ["fedsgd"])
