@@ -13,10 +13,11 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 python -m federated sites --output_dir "$out/sites" --seed 0 --voxel_mm 2
 sites=("$out"/sites/site-{a,b,c}.json)
-# 32 x 32 x 32 voxels and 12 epochs: what two busy cores can do, and no fair trial of the network.
-rounds=${ROUNDS:-6}
-common=(--spatial_size 32 32 32 --batch_size 8 --learning_rate_decay 0.9 --seed 0)
-python -m federated compare --sites "${sites[@]}" --output_dir "$out/compare" --rounds "$rounds" --local_epochs 2 "${common[@]}"
+# 32 x 32 x 32 voxels and 20 epochs: what two cores can do, and no fair trial of the network.
+rounds=${ROUNDS:-10}
+common=(--spatial_size 32 32 32 --batch_size 4 --learning_rate_decay 0.9 --seed 0)
+python -m federated compare --sites "${sites[@]}" --output_dir "$out/compare" --rounds "$rounds" --local_epochs 2 "${common[@]}" \
+  --methods "${METHODS:-fedavg,fedprox,fedbn}"
 python -m federated leave-one-out --sites "${sites[@]}" --output_dir "$out/external" --epochs $((2 * rounds)) "${common[@]}"
 python -m federated simulate --sites "${sites[@]}" --output_dir "$out/rehearsal" --rounds 5 --local_epochs 1 "${common[@]}" \
   --rehearse site-b:nan@1 site-b:nan@3 site-c:late@2 --round_timeout_s "${ROUND_TIMEOUT_S:-60}"

@@ -110,7 +110,8 @@ def compare(
         OWN: "each site's own",
         "pooled": "pooled",
     }
-    titles |= {"fedavg": "FedAvg", "fedprox": f"FedProx, mu {proximal:g}", "fedbn": "FedBN"}
+    federated_titles = {"fedavg": "FedAvg", "fedprox": f"FedProx, mu {proximal:g}", "fedbn": "FedBN"}
+    titles |= {name: federated_titles[name] for name in federated}
     pairs = [("fedavg", OWN), ("fedavg", "pooled"), ("pooled", OWN), ("fedprox", "fedavg"), ("fedbn", "fedavg")]
     pairs = [pair for pair in pairs if predictions.keys() >= set(pair)]
     return write_tables(output, cells(predictions), differences(predictions, pairs), titles=titles)
