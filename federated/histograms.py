@@ -157,11 +157,6 @@ def tell(scores: ArrayLike, labels: ArrayLike, edges: ArrayLike) -> Told:
     return Told(counts, ((1 - right) ** 2).sum(axis=0), -np.log(np.maximum(right, np.finfo(float).tiny)).sum(axis=0))
 
 
-def even_edges(rows: int, bins: int) -> Edges:
-    """Bins of one width over [0, 1]."""
-    return np.tile(np.arange(bins + 1) / bins, (rows, 1))
-
-
 def fused_scores(scores: ArrayLike) -> NDArray[np.float64]:
     """The fused score for every weight vector of the search's grid (`fusion.simplex`), in its order: (N, M) -> (N, K)."""
     s = np.asarray(scores, np.float64)

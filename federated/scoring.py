@@ -44,18 +44,18 @@ def score(network: ETSCNet, dataset: StudyDataset) -> Scored:
     device = next(network.parameters()).device
     training = network.training
     network.eval()
-    samples = [dataset[index] for index in range(len(dataset))]
+    cases: list[str] = []
+    labels: list[int] = []
     logits = []
     with torch.no_grad():
-        for start in range(0, len(samples), BATCH):
-            image = torch.stack([sample["image"] for sample in samples[start : start + BATCH]])
+        for start in range(0, len(dataset), BATCH):  # no more images in memory than a batch
+            samples = [dataset[index] for index in range(start, min(start + BATCH, len(dataset)))]
+            cases += [str(sample["case"]) for sample in samples]
+            labels += [int(sample["label"]) for sample in samples]
+            image = torch.stack([sample["image"] for sample in samples])
             logits.append(network(image.to(device), return_logits=True).double().cpu())
     network.train(training)
-    return Scored(
-        tuple(str(sample["case"]) for sample in samples),
-        np.array([int(sample["label"]) for sample in samples], dtype=np.int64),
-        torch.sigmoid(torch.cat(logits)).numpy(),
-    )
+    return Scored(tuple(cases), np.array(labels, dtype=np.int64), torch.sigmoid(torch.cat(logits)).numpy())
 
 
 def fused(scored: Scored, network: ETSCNet) -> NDArray[np.float64]:

@@ -28,6 +28,7 @@ from federated.plan import Plan
 from federated.rounds import Round
 from federated.state import Best, State, read_state, write_state
 from federated.votes import Votes, summed
+from federated.weights import exchanged_names, initial_weights
 from scripts.errors import InputError
 from scripts.fusion import simplex
 from scripts.network import ETSCNet
@@ -58,9 +59,7 @@ class FederatedServer:
         say: Callable[[str], object] = print,
     ) -> None:
         self.plan, self.network, self.output_dir, self.say = plan, network, output_dir, say
-        state = network.state_dict()
-        names = [name for name in state if name.startswith("branches.") and state[name].is_floating_point()]
-        self.initial: Weights = {name: state[name].numpy().astype(np.float32) for name in names}
+        self.initial: Weights = initial_weights(network, exchanged_names(network))
         self.weights: Weights = {name: self.initial[name] for name in exchanged}
         self.best: dict[str, Best] = {}
         self.rounds: list[Round] = []

@@ -28,7 +28,7 @@ from federated.local_norm import LocalNorm
 from federated.plan import Plan
 from federated.scoring import Scored, fused, score, write_predictions
 from federated.site_file import SiteFile, fingerprint
-from federated.weights import exchanged_names
+from federated.start import exchanged_for
 from scripts.checkpoint import save
 from scripts.dataset import StudyDataset
 from scripts.errors import CohortError
@@ -224,7 +224,7 @@ class Site:
 
     def exchanged(self) -> list[str]:
         """The names of the weights that are averaged."""
-        return [name for name in exchanged_names(self.network) if name not in self._local.names]
+        return exchanged_for(self.network, self.plan)
 
     def close(self) -> None:
         """End MONAI's workflow."""

@@ -1,8 +1,9 @@
 """`python -m export package`: the bundle in the Model Zoo's layout, as a folder and as a zip that is the same bytes wherever it
 is made.
 
-<output_dir>/<name>/ the bundle: what goes to the Zoo's models/ <output_dir>/<name>_v<version>.zip the same, as the Zoo's
-releases have it <output_dir>/unit_tests/ what goes to the Zoo's ci/unit_tests
+    OUTPUT/NAME/                 the bundle: what goes to the Zoo's models/
+    OUTPUT/NAME_vVERSION.zip     the same, as the Zoo's releases have it
+    OUTPUT/unit_tests/           what goes to the Zoo's ci/unit_tests
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def write_package(target: Path, *, checkout: str | Path = CHECKOUT) -> Path:
     version = str(check(checkout)["version"])
     files = contents(checkout)
     for old in (target / NAME, target / "unit_tests"):
-        shutil.rmtree(old, ignore_errors=True)
+        if old.is_dir():
+            shutil.rmtree(old)
     for old in target.glob(f"{NAME}_v*.zip"):
         old.unlink()
     write_folder(files, target / NAME)

@@ -94,7 +94,8 @@ def release(
             "key": key_id(key.public_key()),
         }
         sign(write_manifest(staging, said), key)
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(target)
         shutil.move(staging, target)
     return summary(target, known)
 

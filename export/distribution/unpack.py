@@ -15,10 +15,10 @@ import zipfile
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
+from export.distribution.layout import MAX_FILE_BYTES
 from scripts.errors import InputError
 
 MAX_ENTRIES = 2000
-MAX_ENTRY_BYTES = 25 * 10**6  # no file of a bundle is larger (export.distribution.layout.MAX_FILE_BYTES)
 MAX_TOTAL_BYTES = 200 * 10**6
 REMEDY = "Do not use it. Get the archive again, with the hash that its makers signed."
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # devices on Windows
@@ -126,8 +126,8 @@ def _judge(entry: zipfile.ZipInfo, file: Path) -> None:
         raise _refused(f"{name!r} is no plain file (mode {entry.external_attr >> 16:o})", "files and folders", file)
     if entry.flag_bits & 1:
         raise _refused(f"{name!r} is encrypted", "an open archive", file)
-    if entry.file_size > MAX_ENTRY_BYTES:
-        raise _refused(f"{name!r} unpacks to {entry.file_size} bytes", f"{MAX_ENTRY_BYTES} at most", file)
+    if entry.file_size > MAX_FILE_BYTES:
+        raise _refused(f"{name!r} unpacks to {entry.file_size} bytes", f"{MAX_FILE_BYTES} at most", file)
 
 
 def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, file: Path) -> bytes:

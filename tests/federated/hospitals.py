@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from nvflare.apis.filter import Filter
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
@@ -172,3 +173,8 @@ def described(value: Any) -> Any:
             pass
         return [described(one) for one in value]
     return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+def even_edges(rows: int, bins: int) -> NDArray[np.float64]:
+    """Bins of one width over [0, 1]."""
+    return np.tile(np.arange(bins + 1) / bins, (rows, 1))

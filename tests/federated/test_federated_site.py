@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from federated.histograms import even_edges, search, understood, understood_spread
+from federated.histograms import search, understood, understood_spread
 from federated.messages import answer_message, read_answer, read_task, task_message
 from federated.site import Interrupted, Site, SiteFault
 from federated.site_file import read_site
@@ -21,7 +21,7 @@ from scripts.checkpoint import load_model, provenance
 from scripts.datalist import read_datalist
 from scripts.errors import CohortError, InputError
 from scripts.network import ETSCNet
-from tests.federated.hospitals import SECRET, small_plan
+from tests.federated.hospitals import SECRET, even_edges, small_plan
 
 
 def site_of(file: Path, work: Path, **changes: Any) -> Site:

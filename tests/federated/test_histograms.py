@@ -12,7 +12,6 @@ from federated.histograms import (
     Spread,
     Told,
     bound,
-    even_edges,
     fused_scores,
     middles,
     search,
@@ -23,6 +22,7 @@ from federated.histograms import (
 from scripts.fusion import fuse, search_threshold, search_weights, simplex
 from scripts.stats.metrics import brier
 from scripts.stats.roc import auc
+from tests.federated.hospitals import even_edges
 
 
 def site(seed: int, children: int = 24) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
