@@ -8,69 +8,26 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
 
-from export.floor import Floor, count, floor_of
+from export.benchmark_result import Benchmark
+from export.floor import count, floor_of
 from export.machine import describe_machine, measure_rates, versions
 from export.manifest import read_manifest
-from export.race import Row, Settings, race
+from export.race import Settings, race
 from export.race_picture import draw
 from export.race_table import table
 from export.route import Route
-from export.routes import REFERENCE, STOCK, all_routes, chosen
+from export.routes import REFERENCE, all_routes, chosen
 from export.seeded_image import seeded_image
 from export.stock import stock_export, weights_modalities
 from scripts.checkpoint import origin_warning, trained_size
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A finished race. `reference` is the score of torch in float32 on the same image; None where torch itself failed."""
-
-    rows: tuple[Row, ...]
-    settings: Settings
-    floor: Floor
-    reference: float | None
-    network: dict[str, Any]
-    machine: dict[str, Any]
-    versions: dict[str, str | None]
-
-    @property
-    def stock_ms(self) -> float:
-        """Median latency of MONAI's stock export on ONNX Runtime, ms; NaN where it did not run."""
-        return next((row.latency_ms(50) for row in self.rows if row.route.name == STOCK), float("nan"))
-
-    def difference(self, row: Row) -> float | None:
-        """|score - torch float32's|; None where either is missing."""
-        return None if row.score is None or self.reference is None else abs(row.score - self.reference)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        rows = []
-        for row in self.rows:
-            figures: dict[str, Any] = {"score_difference": self.difference(row)}
-            if row.samples:
-                figures["times_floor"] = row.latency_ms(50) / self.floor.node_by_node_ms
-                if self.stock_ms > 0:
-                    figures["times_faster_than_stock"] = self.stock_ms / row.latency_ms(50)
-            rows.append({**row.to_dict(), **figures})
-        return {
-            "network": self.network,
-            "machine": self.machine,
-            "versions": self.versions,
-            "settings": asdict(self.settings),
-            "reference_score": self.reference,
-            "floor": self.floor.to_dict(),
-            "routes": rows,
-        }
 
 
 def benchmark(

@@ -26,13 +26,13 @@ from export.unet_graph import unet_graph
 from scripts.brain_extraction import quality
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically
+from scripts.outcome import RESEARCH_ONLY
 
 MANIFEST = "brain_extraction.json"
 GRAPH = "brain_extraction.onnx"
 SCHEMA = 2
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
 ZYX = (2, 1, 0)  # nnU-Net's readers give (z, y, x); the image's axes are (x, y, z)
-INTENDED_USE = "Research only, not for diagnosis."
 
 
 def export_brain_extraction(
@@ -67,7 +67,7 @@ def export_brain_extraction(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
         staging = Path(folder)
-        notes = f"{INTENDED_USE} Weights: checkpoint of SHA-256 {model.source['checkpoint']['sha256']}."
+        notes = f"{RESEARCH_ONLY} Weights: checkpoint of SHA-256 {model.source['checkpoint']['sha256']}."
         graph = unet_graph(model.network, patch, notes=notes)
         check(graph)
         onnx.save(graph, staging / GRAPH)
@@ -97,7 +97,7 @@ def manifest(
     return {
         "schema": SCHEMA,
         "name": "brain extraction",
-        "intended_use": INTENDED_USE,
+        "intended_use": RESEARCH_ONLY,
         "warnings": warnings(model, largest_part=largest_part),
         "network": {
             "file": GRAPH,

@@ -20,6 +20,7 @@ from scripts.checkpoint import model_version, origin_warning
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically
 from scripts.likeness.reference import NONE_WRITTEN as NO_REFERENCE
+from scripts.outcome import OUTCOMES
 from scripts.stats.temperature import NONE_WRITTEN as NO_TEMPERATURE
 
 MANIFEST = "etscnet.json"
@@ -60,7 +61,7 @@ def write_manifest(
         "chosen_on_validation": {name: origin.get(name) for name in ("fusion", "threshold")},
         "temperature": origin.get("temperature") or {"temperature": None, "reason": NO_TEMPERATURE},
         "reference": _reference(origin, for_timing=for_timing),
-        "labels": {"0": "uncontrolled", "1": "controlled"},
+        "labels": {str(label): outcome for label, outcome in enumerate(OUTCOMES)},
         "forms": {
             name: {
                 "file": form.file,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -16,11 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
+from export.benchmark_result import Benchmark
 from export.race import Row
 from scripts.files import write_atomically
-
-if TYPE_CHECKING:
-    from export.benchmark import Benchmark
 
 MARKS = {
     "torch": ("#E69F00", "s", "PyTorch"),

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from export.benchmark_result import Benchmark
 from export.race import Row
-
-if TYPE_CHECKING:
-    from export.benchmark import Benchmark
 
 HEAD = (
     "route",

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from export.benchmark import Benchmark, run_race
+from export.benchmark import run_race
+from export.benchmark_result import Benchmark
 from export.bundle import load_bundle
 from export.forms import chosen
 from export.machine import cpu_flags

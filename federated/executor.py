@@ -13,9 +13,10 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 from nvflare.app_common.logging.constants import is_log_streaming_allowed
 
+from federated.faults import Interrupted, SiteFault
 from federated.messages import TASKS, answer_message, fault_message, read_task
 from federated.plan import Plan
-from federated.site import Interrupted, Site, SiteFault
+from federated.site import Site
 from federated.site_file import read_site
 
 SITE_FILE = "etscnet_site.json"  # in the folder `local` of a site's NVFlare workspace

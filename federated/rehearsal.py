@@ -18,7 +18,7 @@ import numpy as np
 from nvflare.apis.fl_context import FLContext
 
 from federated.executor import SiteExecutor
-from federated.site import SiteFault
+from federated.faults import SiteFault
 from scripts.errors import InputError
 
 KINDS = ("nan", "huge", "shape", "cases", "late", "fault", "gone")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scripts.dataset import StudyDataset
 from scripts.files import write_csv
 from scripts.fusion import fuse
-from scripts.handlers import DECISIONS
 from scripts.network import ETSCNet
+from scripts.outcome import decide
 
 BATCH = 8
 
@@ -75,7 +75,7 @@ def write_predictions(
             "label": int(label),
             "score": round(float(value), 6),
             **{f"score_{name}": round(float(one), 6) for name, one in zip(modalities, branches, strict=True)},
-            "decision": DECISIONS[int(value >= threshold)],
+            "decision": decide(float(value), threshold),
             "threshold": round(threshold, 6),
             "model_version": model_version,
         }

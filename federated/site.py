@@ -7,7 +7,6 @@ the optimizer begins anew in each, so that a site that was away goes on as if it
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -18,15 +17,15 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from monai.engines import SupervisedTrainer
-from monai.fl.client import MonaiAlgo
-from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 from numpy.typing import NDArray
 
+from federated.faults import Interrupted, SiteFault
 from federated.histograms import Spread, fused_scores, tell
 from federated.local_norm import LocalNorm
 from federated.plan import Plan
 from federated.scoring import Scored, fused, score, write_predictions
+from federated.site_bundle import OVERLAY, check_agreement, start_bundle
 from federated.site_file import SiteFile, fingerprint
 from federated.start import exchanged_for
 from scripts.checkpoint import save
@@ -34,19 +33,10 @@ from scripts.dataset import StudyDataset
 from scripts.errors import CohortError
 from scripts.files import sha256
 from scripts.network import ETSCNet
+from scripts.outcome import OUTCOMES
 from scripts.release import describe_data, write_origin
 from scripts.split import PARTS, count
 from scripts.stats.metrics import classification_metrics
-
-OVERLAY = Path(__file__).with_name("training.json")
-
-
-class SiteFault(Exception):
-    """Why a site cannot do what it was asked. The sentence travels to the server: it holds no path and no child's name."""
-
-
-class Interrupted(Exception):
-    """The server no longer waits for this round."""
 
 
 class Site:
@@ -64,8 +54,8 @@ class Site:
     ) -> None:
         self.file, self.plan, self.work_dir, self._interrupted = file, plan, work_dir, interrupted
         self._fewest = max(plan.min_children, file.min_children)
-        self._check_agreement()
-        self._algo = self._start_bundle()
+        check_agreement(file, plan)
+        self._algo = start_bundle(file, plan, work_dir)
         self._parser: ConfigParser = self._algo.train_workflow.parser  # type: ignore[union-attr]  # initialized
         self._trainer = cast(SupervisedTrainer, self._algo.trainer)
         self.network = cast(ETSCNet, self._trainer.network)
@@ -90,7 +80,7 @@ class Site:
             )
         children = {part: count(self._split[part]) for part in PARTS}
         for part in PARTS:
-            few = [name for label, name in ((1, "controlled"), (0, "uncontrolled")) if not children[part][label]]
+            few = [name for label, name in enumerate(OUTCOMES) if not children[part][label]]
             if few:
                 raise SiteFault(f"its {part} part holds no {' and no '.join(few)} child")
         training = sum(children["training"].values())
@@ -229,42 +219,6 @@ class Site:
     def close(self) -> None:
         """End MONAI's workflow."""
         self._algo.finalize()
-
-    def _check_agreement(self) -> None:
-        for name in ("modalities", "spatial_size"):
-            agreed, planned = getattr(self.file, name), getattr(self.plan, name)
-            if agreed is not None and tuple(agreed) != tuple(planned):
-                raise SiteFault(f"it agreed to {name} {list(agreed)}, the plan has {list(planned)}")
-        if self.plan.bins > self.file.max_bins:
-            raise SiteFault(f"it agreed to {self.file.max_bins} bins, the plan has {self.plan.bins}")
-
-    def _start_bundle(self) -> MonaiAlgo:
-        plan, file = self.plan, self.file
-        options: dict[str, Any] = {
-            "bundle_root": str(file.bundle_root),
-            "dataset_dir": str(file.dataset_dir),
-            "datalist": str(file.datalist),
-            "output_dir": str(self.work_dir),
-            "cache_dir": str(file.cache_dir),
-            "brain_extraction": file.brain_extraction,
-            "modalities": list(plan.modalities),
-            "spatial_size": list(plan.spatial_size),
-            "epochs": plan.rounds * plan.local_epochs,
-            **{name: getattr(plan, name) for name in ("seed", "batch_size", "learning_rate", "learning_rate_decay")},
-        }
-        if file.device:
-            options["device"] = f"$torch.device({file.device!r})"
-        algo = MonaiAlgo(
-            bundle_root=str(file.bundle_root),
-            local_epochs=plan.local_epochs,
-            config_train_filename=["configs/train.json", str(OVERLAY)],
-            train_kwargs=options,
-            config_evaluate_filename=None,
-        )
-        with warnings.catch_warnings():  # it warns of configurations that a server provides: this one is the site's own
-            warnings.filterwarnings("ignore", message="executing the bundle config")
-            algo.initialize(extra={ExtraItems.CLIENT_NAME: file.name})  # type: ignore[no-untyped-call]
-        return algo
 
     def _dataset(self, part: str) -> StudyDataset:
         if part not in self._datasets:

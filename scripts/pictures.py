@@ -33,7 +33,7 @@ def case_picture(image: np.ndarray, result: Mapping[str, Any], *, path: str | Pa
 
     Args:
         image: (M, x, y, z) float32 in [0, 1], RAS.
-        result: of `handlers.PredictionWriter`.
+        result: of `prediction_writer.PredictionWriter`.
         path: the PNG file.
     """
     modalities = list(result["branch_scores"])

@@ -24,7 +24,7 @@ def write_tables(
 
     Args:
         output_dir: where.
-        results: of `handlers.PredictionWriter`, as in CASE.json.
+        results: of `prediction_writer.PredictionWriter`, as in CASE.json.
         failures: "case" and "reason".
         modalities: of the network, in its order.
     """

@@ -1,4 +1,4 @@
-"""The results of a run over studies as a table on the terminal, read from the files that `scripts.handlers` wrote."""
+"""The results of a run over studies as a table on the terminal, read from the files that `scripts.prediction_writer` wrote."""
 
 from __future__ import annotations
 

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from scripts.checkpoint import save
 from scripts.dataset import StudyDataset, TolerantLoader
 from scripts.errors import InputError, UnavailableError
-from scripts.handlers import EvaluationWriter, PredictionWriter
+from scripts.evaluation_writer import EvaluationWriter
 from scripts.network import ETSCNet, LogitsInferer
+from scripts.prediction_writer import PredictionWriter
 from scripts.shards import merge
 from scripts.transforms import FuseScoresd
 

@@ -36,12 +36,12 @@ from scripts.explanation.maps import (
     write_sidecar,
 )
 from scripts.files import sha256, write_csv
-from scripts.handlers import DECISIONS, RESEARCH_ONLY
 from scripts.network import ETSCNet
+from scripts.outcome import OUTCOMES, RESEARCH_ONLY
 from scripts.pictures import explanation_picture
 
 logger = logging.getLogger(__name__)
-TARGETS = ("decided", *DECISIONS)
+TARGETS = ("decided", *OUTCOMES)
 STUDIES_FOR_STATISTICS = 8  # that a network of random weights measures its normalisation on
 COLUMNS = ["case", "modality", "outcome", "score", "branch_score", "layer", "largest"]
 COLUMNS += ["peak_x_mm", "peak_y_mm", "peak_z_mm", "cell_x_mm", "cell_y_mm", "cell_z_mm", "map"]
@@ -169,13 +169,13 @@ class _Run:
 
     def _sidecar(self, case: Case, name: str, found: Explanation) -> dict[str, Any]:
         grid, mapped, outcome = found.grids[name], found.maps[name], found.result["outcome"]
-        sign = "" if outcome == DECISIONS[1] else "-"
+        sign = "" if outcome == OUTCOMES[1] else "-"
         return {
             "Description": f"{METHODS[self.method].__name__} of the {name} branch: where its features speak for '{outcome}'. "
             "Divided by its maximum in the brain; 0 outside of the brain. It shows what moved the score, not why seizures go on.",
             "Sources": sources(case, name, self.dataset_dir),
             "Outcome": outcome,
-            "ExplainedScore": f"{sign}logit of the {name} branch, whose logit is towards '{DECISIONS[1]}'",
+            "ExplainedScore": f"{sign}logit of the {name} branch, whose logit is towards '{OUTCOMES[1]}'",
             "Decision": found.result["decision"],
             "Score": found.result["score"],
             "BranchScore": found.result["branch_scores"][name],

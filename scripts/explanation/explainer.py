@@ -18,11 +18,12 @@ from monai.transforms import Compose, Resized
 from torch import Tensor
 
 from scripts.bids import Case
+from scripts.case_result import fusion, scored
 from scripts.errors import InputError
 from scripts.explanation.gradcam import ClassMap, FeatureGrid, choose_layer, feature_grid
 from scripts.explanation.maps import BrainMap, Float64, lay_over
-from scripts.handlers import DECISIONS
 from scripts.network import ETSCNet
+from scripts.outcome import OUTCOMES
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Explainer:
         maps, cells = {}, {}
         for channel, (name, make) in enumerate(self._maps.items()):
             placed = self._grids[name].affine(_affine(data[name]))
-            coarse = make(image[:, channel : channel + 1], DECISIONS.index(result["outcome"]))
+            coarse = make(image[:, channel : channel + 1], OUTCOMES.index(result["outcome"]))
             if not np.isfinite(coarse).all():
                 raise InputError(
                     f"the map of {name} is not finite",
@@ -119,20 +120,8 @@ class Explainer:
         with torch.no_grad():
             logits = network(image, return_logits=True)
             score, branches = float(network.fuse(logits)), torch.sigmoid(logits)[0].tolist()
-        if not np.isfinite([score, *branches]).all():
-            remedy = "Look at the images; if they are sound, the weights are not."
-            raise InputError("the network gave no finite score", expected="a number", remedy=remedy, case=case)
-        decision = DECISIONS[int(score >= float(network.threshold))]
-        names = network.modalities
-        return {
-            "case": case,
-            "score": round(score, 6),
-            "branch_scores": {name: round(value, 6) for name, value in zip(names, branches, strict=True)},
-            "fusion_weights": dict(zip(names, (round(w, 6) for w in network.fusion_weights.tolist()), strict=True)),
-            "threshold": round(float(network.threshold), 6),
-            "decision": decision,
-            "outcome": decision if self.target == "decided" else self.target,
-        }
+        said = scored(case, score, branches, network=network)
+        return {**said, **fusion(network), "outcome": said["decision"] if self.target == "decided" else self.target}
 
 
 def prepare(transform: Compose, case: Case) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

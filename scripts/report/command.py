@@ -17,10 +17,10 @@ from scripts.bids import read_outcomes
 from scripts.datalist import read_datalist
 from scripts.errors import InputError
 from scripts.files import write_atomically
+from scripts.outcome import RESEARCH_ONLY
 from scripts.report.contents import Material, contents
 from scripts.report.document import Picture, Section, Table, Text
 from scripts.report.html import to_html
-from scripts.report.limitations import RESEARCH_ONLY
 from scripts.report.participants import read_participants
 from scripts.report.pdf import to_pdf
 from scripts.report.sources import read_runs

@@ -17,11 +17,12 @@ import pandas as pd
 from tableone import TableOne
 
 from scripts.errors import InputError
+from scripts.outcome import OUTCOMES
 from scripts.report.group_tests import NOT_TESTED, GroupTest, cohens_h, compare_counts, compare_values, superiority
 from scripts.report.participants import absent, present
 from scripts.report.variables import CLINICAL, LABEL, Variable
 
-GROUPS = {"controlled": 1, "uncontrolled": 0}
+GROUPS = {outcome: label for label, outcome in reversed(list(enumerate(OUTCOMES)))}  # the order of the columns
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 from statsmodels.discrete.discrete_model import Logit
 
+from scripts.outcome import OUTCOMES
 from scripts.report.group_tests import fisher
 from scripts.stats.calibration import RESOLUTION, calibration
 from scripts.stats.roc import Interval, auc, delong_variance
@@ -30,7 +31,6 @@ Floats = NDArray[np.float64]
 Groups = Mapping[str, NDArray[np.bool_]]
 
 FEWEST = 5  # children a class in a level for a slope: of samples of 3 and 5 a quarter is separated and has none
-NAMES = {1: "controlled", 0: "uncontrolled"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def missing_class(labels: Labels) -> str | None:
     """Why there is no AUC of these children: which class is missing. None where both are there."""
     if labels.size == 0:
         return "no child"
-    missing = [name for label, name in NAMES.items() if not (labels == label).any()]
+    missing = [name for label, name in enumerate(OUTCOMES) if not (labels == label).any()]
     return f"no {missing[0]} child" if missing else None
 
 
@@ -79,7 +79,7 @@ def auc_interaction(labels: Labels, scores: Floats, groups: Groups) -> Interacti
         if reason is None:
             area, variance = auc(y, s), delong_variance(y, s)
             if math.isnan(variance):
-                reason = f"one {NAMES[int(y.sum() == 1)]} child gives no variance"
+                reason = f"one {OUTCOMES[int(y.sum() == 1)]} child gives no variance"
             elif variance == 0 or not 0 < area < 1:
                 reason = "all scores are equal" if np.ptp(s) == 0 else "the classes are separated: no variance"
         if reason is not None:
@@ -106,7 +106,7 @@ def rate_interaction(labels: Labels, decisions: Labels, groups: Groups, *, of: i
     With `of` 1 this compares sensitivities, with 0 specificities. p is 1 where all or none of them are called controlled.
     """
     members = {level: mask & (labels == of) for level, mask in groups.items()}
-    left_out = {level: f"no {NAMES[of]} child" for level, mask in members.items() if not mask.any()}
+    left_out = {level: f"no {OUTCOMES[of]} child" for level, mask in members.items() if not mask.any()}
     tested = tuple(level for level in members if level not in left_out)
     method = "Fisher's exact test of the decisions"
     if len(tested) < 2:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scripts.outcome import RESEARCH_ONLY
 from scripts.report.document import Text
 from scripts.report.sources import Run
 
-RESEARCH_ONLY = "Research only, not for diagnosis."
 SYNTHETIC = "The cohort is synthetic: nothing in this report says anything about a real child."
 FEW = 50  # of the rarer class: below, a 95 % interval of the AUC is some 0.2 wide
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from scripts.errors import InputError
 from scripts.files import sha256
+from scripts.outcome import OUTCOMES
 
-DECISIONS = {"uncontrolled": 0, "controlled": 1}
 _REMEDY = "Give the predictions.csv of an inference or an evaluation, as it was written."
 
 
@@ -212,8 +212,8 @@ def _folds(kept: Sequence[tuple[str, Mapping[str, str]]], path: Path) -> NDArray
 
 
 def _decision(subject: str, row: Mapping[str, str], path: Path) -> int:
-    if row["decision"] not in DECISIONS:
+    if row["decision"] not in OUTCOMES:
         raise InputError(
-            f"decision is {row['decision']!r}", expected=" or ".join(DECISIONS), remedy=_REMEDY, case=subject, file=path
+            f"decision is {row['decision']!r}", expected=" or ".join(OUTCOMES), remedy=_REMEDY, case=subject, file=path
         )
-    return DECISIONS[row["decision"]]
+    return OUTCOMES.index(row["decision"])

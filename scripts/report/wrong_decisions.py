@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from scripts.outcome import OUTCOMES
 from scripts.report.document import Table
 from scripts.report.study import Model
 
@@ -22,15 +23,14 @@ def wrong_decisions(model: Model, others: Sequence[Model], variables: Mapping[st
     """
     wrong = np.flatnonzero(model.decisions != model.labels)
     by_distance = sorted(wrong, key=lambda at: (-abs(model.scores[at] - model.thresholds[at]), model.subjects[at]))
-    names = ("uncontrolled", "controlled")
     rows = []
     for at in by_distance[:MOST]:
         also = sum(int(other.decisions[at] != other.labels[at]) for other in others)
         rows.append(
             (
                 model.subjects[at],
-                names[model.labels[at]],
-                names[model.decisions[at]],
+                OUTCOMES[model.labels[at]],
+                OUTCOMES[model.decisions[at]],
                 f"{model.scores[at]:.3f}",
                 f"{model.thresholds[at]:.3f}",
                 *(f"{values[at]:.3f}" for values in model.branches.values()),

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.benchmark import Benchmark, benchmark
+from export.benchmark import benchmark
+from export.benchmark_result import Benchmark
 from export.floor import Cost, floor_of
 from export.machine import Rates
 from export.race import Row, Sample, Settings, race

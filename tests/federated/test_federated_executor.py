@@ -12,9 +12,9 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
 from federated import executor
+from federated.faults import SiteFault
 from federated.messages import FAULT, fault_message, task_message
 from federated.rehearsal import SimulatedExecutor
-from federated.site import SiteFault
 from tests.federated.hospitals import small_plan
 
 

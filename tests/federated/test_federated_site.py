@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from federated.faults import Interrupted, SiteFault
 from federated.histograms import search, understood, understood_spread
 from federated.messages import answer_message, read_answer, read_task, task_message
-from federated.site import Interrupted, Site, SiteFault
+from federated.site import Site
 from federated.site_file import read_site
 from federated.weights import exchanged_names, initial_weights
 from scripts.checkpoint import load_model, provenance

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from scripts.checkpoint import provenance, save
 from scripts.dataset import StudyDataset, TolerantLoader
 from scripts.errors import InputError
-from scripts.handlers import EvaluationWriter, PredictionWriter
+from scripts.evaluation_writer import EvaluationWriter
 from scripts.likeness.cohort_reference import describe_cohort, measure
 from scripts.likeness.feature_reference import NOT_GIVEN
 from scripts.likeness.features import BranchFeatures, first_convolution, last_linear
 from scripts.network import ETSCNet, LogitsInferer, efficientnet3d_b0
+from scripts.prediction_writer import PredictionWriter
 from scripts.release import write_origin
 from scripts.stats.temperature import calibrated
 from scripts.transforms import FuseScoresd

@@ -1,12 +1,11 @@
-"""What a run over studies writes: predictions.csv, one JSON and one picture a case, failures.csv; metrics of an evaluation."""
+"""What a run over studies writes: one JSON and one picture a case as soon as it is scored, the tables at the end."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
+from scripts.case_result import fusion, scored
 from scripts.checkpoint import model_version, origin_warning
 from scripts.dataset import TolerantLoader
 from scripts.errors import InputError
@@ -22,16 +22,14 @@ from scripts.files import sha256, write_atomically
 from scripts.fingerprint import run_fingerprint
 from scripts.likeness.case import Likeness
 from scripts.network import ETSCNet
+from scripts.outcome import RESEARCH_ONLY
 from scripts.parallel import in_group, rank, wait_for_all
-from scripts.pictures import case_picture, roc_picture
+from scripts.pictures import case_picture
 from scripts.prediction_table import FAILURES, write_tables
 from scripts.result_folder import ResultFolder
 from scripts.shards import FOLDER, Shard, forget, forget_all, read_all, write_shard
-from scripts.stats.metrics import classification_metrics
 
 logger = logging.getLogger(__name__)
-RESEARCH_ONLY = "Research only, not for diagnosis."
-DECISIONS = ("uncontrolled", "controlled")  # by label
 
 
 class PredictionWriter:
@@ -96,10 +94,7 @@ class PredictionWriter:
         self._close()
         self._likeness = Likeness(self.network, self.checkpoint, self.loader.dataset.data)
         self._model = {
-            "fusion_weights": dict(
-                zip(self.network.modalities, _rounded(self.network.fusion_weights.tolist()), strict=True)
-            ),
-            "threshold": round(float(self.network.threshold), 6),
+            **fusion(self.network),
             "model_version": model_version(self.checkpoint, self.bundle_version),
             "model_sha256": sha256(self.checkpoint),
             "device": str(engine.state.device),
@@ -111,9 +106,7 @@ class PredictionWriter:
         sidecar = Path(self.checkpoint).with_suffix(".json")
         run = run_fingerprint(
             {
-                **{
-                    name: self._model[name] for name in ("fusion_weights", "threshold", "model_sha256", "model_version")
-                },
+                **{name: value for name, value in self._model.items() if name != "device"},
                 "model_json": sha256(sidecar) if sidecar.is_file() else None,
                 "network": [type(self.network).__name__, getattr(self.network, "file_sha256", None)],
                 "device": torch.device(device).type,
@@ -152,14 +145,10 @@ class PredictionWriter:
     def _write_cases(self, engine: Engine) -> None:
         for index, (sample, output) in enumerate(zip(engine.state.batch, engine.state.output, strict=True)):
             score, branches = float(output["pred"]), [float(value) for value in output["branch_scores"]]
-            if not all(map(math.isfinite, (score, *branches))):
-                self.loader.fail(sample["case"], _no_score(sample["case"]))
-                continue
             image = np.asarray(sample["image"].cpu())
             try:
-                result = self._result(
-                    sample, score, branches, likeness=self._judge(sample["case"], score, image, index)
-                )
+                said = scored(sample["case"], score, branches, network=self.network)
+                result = self._result(sample, said, *self._judge(sample["case"], score, image, index))
             except InputError as error:
                 self.loader.fail(sample["case"], error)
                 continue
@@ -174,26 +163,15 @@ class PredictionWriter:
         return self._likeness.judge(case, score, image, index=index)
 
     def _result(
-        self,
-        sample: Mapping[str, Any],
-        score: float,
-        branches: Sequence[float],
-        *,
-        likeness: tuple[dict[str, Any], list[str]],
+        self, sample: Mapping[str, Any], said: dict[str, Any], judged: dict[str, Any], warnings: list[str]
     ) -> dict[str, Any]:
-        judged, warnings = likeness
-        seconds = {name: round(float(value), 3) for name, value in sample["seconds"].items()}
-        result: dict[str, Any] = {
-            "case": sample["case"],
-            "score": round(score, 6),
-            "branch_scores": dict(zip(self.network.modalities, _rounded(branches), strict=True)),
-            "decision": DECISIONS[int(score >= float(self.network.threshold))],
-        }
+        result = dict(said)
         if "label" in sample:
             result["label"] = int(sample["label"])
         if "extraction" in sample:
             result["brain_extraction"] = json.loads(sample["extraction"])
         doubts = [f"Brain mask: {sample['extraction_faults']}."] if sample.get("extraction_faults") else []
+        seconds = {name: round(float(value), 3) for name, value in sample["seconds"].items()}
         seconds["network"] = round(self._network_seconds, 3)
         result |= {**judged, **self._model, "warnings": [*self.warnings, *doubts, *warnings], "seconds": seconds}
         return {**result, "fingerprint": self._earlier().fingerprints[sample["case"]]}
@@ -226,60 +204,3 @@ class PredictionWriter:
         if in_group() and rank() == 0:
             merged = read_all(self.output_dir)
             self.results, self.loader.failures = merged.results, merged.failures
-
-
-def _no_score(case: str) -> InputError:
-    remedy = "Look at the images; if they are sound, the weights are not."
-    return InputError("the network gave no finite score", expected="a number", remedy=remedy, case=case)
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, 6) for value in values]
-
-
-class EvaluationWriter:
-    """Writes metrics.json and roc.png from the predictions of labelled cases. Comes after the PredictionWriter.
-
-    Args:
-        predictions: holds the results.
-        output_dir: where the files go.
-        part: of the split, as metrics.json calls it.
-    """
-
-    def __init__(self, predictions: PredictionWriter, output_dir: str | Path, *, part: str = "testing") -> None:
-        self.predictions, self.output_dir, self.part = predictions, Path(output_dir), part
-
-    def attach(self, engine: Engine) -> None:
-        """Act at the end of the run."""
-        engine.add_event_handler(Events.COMPLETED, self._write)
-
-    def _write(self, engine: Engine) -> None:
-        if not self.predictions.complete:  # of several processes the one that has all results writes
-            return
-        results = [result for result in self.predictions.results if "label" in result]
-        if len({result["label"] for result in results}) < 2:
-            raise InputError(
-                f"{len(results)} labelled cases have a score, of one outcome or none",
-                expected="cases of both outcomes",
-                remedy="See failures.csv, and the outcomes in participants.tsv.",
-            )
-        labels = np.array([result["label"] for result in results])
-        scores = {"fused": np.array([result["score"] for result in results])}
-        for modality in self.predictions.network.modalities:
-            scores[modality] = np.array([result["branch_scores"][modality] for result in results])
-        threshold = results[0]["threshold"]
-        metrics = {
-            name: classification_metrics(labels, values, threshold=threshold).to_dict()
-            for name, values in scores.items()
-        }
-        content = {
-            "split": self.part,
-            **metrics,
-            "model_version": results[0]["model_version"],
-            "warnings": self.predictions.warnings,
-        }
-        write_atomically(self.output_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
-        roc_picture(labels, scores, path=self.output_dir / "roc.png")
-        engine.state.metrics.update(
-            {name: metrics["fused"][name] for name in ("auc", "acc", "sensitivity", "specificity")}
-        )

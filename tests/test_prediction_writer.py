@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from scripts.checkpoint import UNKNOWN_ORIGIN, save
 from scripts.dataset import StudyDataset, TolerantLoader
 from scripts.errors import InputError
+from scripts.evaluation_writer import EvaluationWriter
 from scripts.files import sha256, write_csv
-from scripts.handlers import EvaluationWriter, PredictionWriter
 from scripts.network import ETSCNet, LogitsInferer
+from scripts.prediction_writer import PredictionWriter
 from scripts.transforms import FuseScoresd
 
 
