@@ -71,12 +71,18 @@ class CohortError(ValueError):
         return CohortError, (self.errors,)
 
 
+def plain_cause(error: BaseException) -> InputError | CohortError | None:
+    """The fault in the input behind an error, if that is what it comes from."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError | CohortError):
+        cause = cause.__cause__
+    return cause
+
+
 def say_plainly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """An excepthook: a fault in the input is said without the traceback through the machinery that met it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, InputError | CohortError):
-            print(f"error: {cause}", file=sys.stderr)
-            return
-        cause = cause.__cause__
-    sys.__excepthook__(kind, error, trace)
+    cause = plain_cause(error)
+    if cause is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"error: {cause}", file=sys.stderr)

@@ -1,26 +1,210 @@
-"""The command line: several values after one option are a list, everything else stays as it was typed."""
+"""The command line: values are of the signature's types, and what is typed wrong runs nothing."""
 
 from __future__ import annotations
 
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from scripts.commands import gather
+from export.__main__ import VERBS as EXPORT
+from federated.__main__ import VERBS as FEDERATED
+from scripts.__main__ import VERBS as SCRIPTS
+from scripts.commands import describe, overview, run, run_function
+from tests.conftest import ROOT
+from tests.toy_verbs import take
+
+TOYS = {
+    "take": "tests.toy_verbs:take",
+    "open": "tests.toy_verbs:open_ended",
+    "some": "tests.toy_verbs:some_failed",
+    "fault": "tests.toy_verbs:fault",
+    "stop": "tests.toy_verbs:stop",
+}
+PACKAGES = {"scripts": SCRIPTS, "export": EXPORT, "federated": FEDERATED}
+NEEDED = ["--subject", "a", "--dataset_dir", "b"]
+
+
+def taken(capsys: pytest.CaptureFixture[str], words: list[str]) -> dict[str, Any]:
+    """What the function `take` was given."""
+    with pytest.raises(SystemExit) as left:
+        run("toy", TOYS, ["take", *words])
+    assert left.value.code == 0
+    return eval(capsys.readouterr().out, {"PosixPath": Path})  # type: ignore[no-any-return]
+
+
+def refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> str:
+    """The one line that a wrong command is answered with."""
+    with pytest.raises(SystemExit) as left:
+        run("toy", TOYS, words)
+    said = capsys.readouterr()
+    assert (left.value.code, said.out, said.err.count("\n")) == (2, "", 1)
+    return said.err
 
 
 @pytest.mark.parametrize(
-    ("typed", "taken"),
+    ("words", "name", "value"),
     [
-        (["report", "--predictions", "a.csv", "b.csv"], ["report", "--predictions", "['a.csv', 'b.csv']"]),
-        (
-            ["models", "--spatial_size", "64", "64", "32", "--epochs", "2"],
-            ["models", "--spatial_size", "[64, 64, 32]", "--epochs", "2"],
-        ),
-        (["cohort", "--output", "a b.json", "--seed", "-1"], ["cohort", "--output", "a b.json", "--seed", "-1"]),
-        (["onnx", "--lean", "--forms", "['gpu']"], ["onnx", "--lean", "--forms", "['gpu']"]),
-        (["show", "results", "--output_dir=x", "y"], ["show", "results", "--output_dir=x", "y"]),
-        (["show", "--output_dir", "x", "--", "--help"], ["show", "--output_dir", "x", "--", "--help"]),
-        ([], []),
+        (["--subject", "007", "--dataset_dir", "b"], "subject", "007"),
+        (["--subject", "[1]", "--dataset_dir", "b"], "subject", "[1]"),
+        (["--subject=007", "--dataset_dir=a=b"], "dataset_dir", "a=b"),
+        (["007", "b"], "dataset_dir", "b"),
+        (["--count", "3", "007", "b"], "subject", "007"),
+        (["--dataset_dir", "b", "007"], "subject", "007"),
+        (NEEDED, "count", 7),
+        ([*NEEDED, "--count", "-1"], "count", -1),
+        ([*NEEDED, "--share", "1"], "share", 1.0),
+        ([*NEEDED, "--common"], "common", True),
+        ([*NEEDED, "--common", "--count", "2"], "common", True),
+        ([*NEEDED, "--common", "True"], "common", True),
+        ([*NEEDED, "--common=false"], "common", False),
+        ([*NEEDED, "--folder", "c"], "folder", Path("c")),
+        ([*NEEDED, "--limit", "None"], "limit", None),
+        ([*NEEDED, "--how", "warn"], "how", "warn"),
+        ([*NEEDED, "--shape", "square"], "shape", "square"),
+        ([*NEEDED, "--names", "1", "b c"], "names", ["1", "b c"]),
+        ([*NEEDED, "--names", "['gpu']"], "names", ["gpu"]),
+        ([*NEEDED, "--names", "[]"], "names", []),
+        ([*NEEDED, "--spatial_size", "64", "64", "32"], "spatial_size", [64, 64, 32]),
+        ([*NEEDED, "--spatial_size", "[64,64,32]"], "spatial_size", [64, 64, 32]),
+        ([*NEEDED, "--spatial_size", "64,64,32"], "spatial_size", [64, 64, 32]),
+        ([*NEEDED, "--sizes", "[[64,64,32]]"], "sizes", [[64, 64, 32]]),
+        ([*NEEDED, "--sizes", "[64,64,32]", "[32,32,32]"], "sizes", [[64, 64, 32], [32, 32, 32]]),
+        ([*NEEDED, "--sizes", "[64,64,32]"], "sizes", [[64, 64, 32]]),
+        ([*NEEDED, "--filters", '[{"of": null}]'], "filters", [{"of": None}]),
+        ([*NEEDED, "--filters", "{'of': None}"], "filters", [{"of": None}]),
     ],
 )
-def test_values_after_one_option_become_one_list(typed: list[str], taken: list[str]) -> None:
-    assert gather(typed) == taken
+def test_a_value_is_of_the_signatures_type(
+    capsys: pytest.CaptureFixture[str], words: list[str], name: str, value: object
+) -> None:
+    found = taken(capsys, words)[name]
+    assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tak"], "no verb tak; did you mean take?"),
+        (["take", *NEEDED, "--cuont", "3"], "no option --cuont; did you mean --count?"),
+        (["take", *NEEDED, "--coun", "3"], "no option --coun; did you mean --count?"),
+        (["take", *NEEDED, "--dataset-dir", "3"], "no option --dataset-dir; did you mean --dataset_dir?"),
+        (["take", *NEEDED, "--json"], "no option --json"),
+        (["take", *NEEDED, "--count", "2.5"], "--count '2.5'; expected a whole number"),
+        (["take", *NEEDED, "--count"], "--count: expected one argument"),
+        (["take", *NEEDED, "--count", "1", "--count", "2"], "--count is given more than once"),
+        (["take", *NEEDED, "--share", "half"], "--share 'half'; expected a number"),
+        (["take", *NEEDED, "--common", "maybe"], "--common 'maybe'; expected True or False"),
+        (["take", *NEEDED, "--how", "warm"], "--how 'warm'; expected one of warn, refuse"),
+        (["take", *NEEDED, "--shape", "oval"], "--shape 'oval'; expected one of round, square"),
+        (["take", *NEEDED, "--spatial_size", "64", "wide"], "--spatial_size 'wide'; expected a whole number"),
+        (["take", *NEEDED, "--spatial_size", "[64, 64.5]"], "--spatial_size 64.5; expected a whole number"),
+        (["take", *NEEDED, "--names", "[a"], "--names '[a'; expected a Python literal or JSON"),
+        (["take", "--subject", "a"], "--dataset_dir is missing"),
+        (["take", "a", "b", "c"], "'c' belongs to no option"),
+    ],
+)
+def test_what_is_typed_wrong_is_said_in_one_line(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert said in refused(capsys, words)
+
+
+def test_further_options_are_let_through_where_a_verb_takes_them(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--spatial_size", "[64,64,32]", "--device", "cpu", "--pictures", "False", "--resume", "--a", "1", "2"]
+    with pytest.raises(SystemExit):
+        run("toy", TOYS, ["open", "--json", *words])
+    further = {"spatial_size": [64, 64, 32], "device": "cpu", "pictures": False, "resume": True, "a": [1, 2]}
+    assert json.loads(capsys.readouterr().out)["further"] == further
+
+
+def test_with_json_nothing_else_is_on_stdout() -> None:
+    program = f"from scripts.commands import run; run('toy', {TOYS}, ['open', '--json'])"
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0
+    assert json.loads(said.stdout) == {"output": "out", "further": {}, "folder": "a", "none": None}
+    assert said.stderr.splitlines() == ["a library's chatter", "the chatter of a process"]
+
+
+def test_without_json_the_answer_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("toy", TOYS, ["open"])
+    assert capsys.readouterr().out.splitlines()[-1] == "for people"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "out", "err"),
+    [
+        (["some"], 1, "one failed\n", ""),
+        (["some", "--json"], 1, '{\n "failed": 1\n}\n', ""),
+        (["fault"], 1, "", "error: no image; expected one. Give it.\n"),
+        (["stop"], 130, "", "stopped\n"),
+    ],
+)
+def test_the_exit_status_says_what_came_of_it(
+    capsys: pytest.CaptureFixture[str], words: list[str], status: int, out: str, err: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        run("toy", TOYS, words)
+    said = capsys.readouterr()
+    assert (left.value.code, said.out, said.err) == (status, out, err)
+
+
+@pytest.mark.parametrize("words", [["models", "--epoch", "5"], ["modles"], ["models", "--help"], ["--help"], []])
+def test_what_is_typed_wrong_or_asks_for_help_imports_nothing_heavy(words: list[str]) -> None:
+    program = (
+        "import sys; from scripts.__main__ import VERBS; from scripts.commands import run\n"
+        f"try: run('scripts', VERBS, {words})\n"
+        "finally: print('torch' in sys.modules, 'scripts.experiments.models' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert said.stdout.splitlines()[-1] == "False False"
+    assert said.returncode == (2 if words and "--help" not in words else 0)
+
+
+def test_a_script_of_one_function_has_the_same_manners(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        run_function(take, ["007", "b"])
+    assert "'subject': '007'" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        run_function(take, ["007", "b", "--shar", "1"])
+    assert "toy_verbs.py: no option --shar; did you mean --share?" in capsys.readouterr().err
+
+
+def test_the_list_of_verbs_has_their_first_sentences() -> None:
+    lines = overview("toy", TOYS).splitlines()
+    assert (
+        next(line for line in lines if line.startswith("  take")).split(maxsplit=1)[1] == "Take every kind of option."
+    )
+
+
+def test_the_help_says_what_the_docstring_says() -> None:
+    text = " ".join(describe("toy", TOYS, "take").split())
+    for part in (
+        "usage: python -m toy take --subject TEXT --dataset_dir PATH [--option VALUE ...]",
+        "It says what it was given, and nothing else. A second paragraph.",
+        "--subject TEXT a name, 100 % text.",
+        "--count INT of things, between 1 and many. (default: 7)",
+        "--limit INT of things, between 1 and many.",
+        "--how warn|refuse what is done. (default: refuse)",
+        "--shape round|square of the thing. (default: round)",
+        "--names TEXT ... several: of whom.",
+        "--sizes LITERAL ... of several. (default: [[32, 32, 32], [64, 64, 32]])",
+        "example: python -m toy take --subject 007 \\ --dataset_dir data/cohort",
+        "exit status: 0 done 1 a fault",
+        "130 stopped by Ctrl-C",
+    ):
+        assert part in text
+    assert "scalars of a configuration." in describe("toy", TOYS, "open")
+
+
+@pytest.mark.parametrize(("package", "verb"), [(name, verb) for name, verbs in PACKAGES.items() for verb in verbs])
+def test_every_verb_has_a_help(package: str, verb: str) -> None:
+    assert describe(package, PACKAGES[package], verb).startswith(f"usage: python -m {package} {verb}")
+    module, function = PACKAGES[package][verb].split(":")
+    tree = ast.parse(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text())
+    assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

@@ -104,5 +104,6 @@ def test_a_lost_or_damaged_result_is_refused(tmp_path: Path, content: str | None
 
 def test_the_verb_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, cases=1)
-    run("scripts", VERBS, ["show", "--output_dir", str(tmp_path)])
+    with pytest.raises(SystemExit, match="0"):
+        run("scripts", VERBS, ["show", "--output_dir", str(tmp_path)])
     assert capsys.readouterr().out == show(tmp_path) + "\n"

@@ -15,7 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from scripts.checkpoint import save
-from scripts.commands import run
+from scripts.commands import read_command
 from scripts.errors import InputError
 from scripts.explanation.gradcam import randomised
 from scripts.network import ETSCNet
@@ -61,7 +61,8 @@ def children(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(verb: str, **options: object) -> None:
     if verb == "explain":
         options = {"brain_extraction": "none", **options}
-    run("scripts", VERBS, [verb, *(part for key, value in options.items() for part in (f"--{key}", str(value)))])
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    print(read_command("scripts", VERBS, [verb, *words])[0]())
 
 
 @pytest.fixture(scope="module")
