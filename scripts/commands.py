@@ -14,43 +14,19 @@ refused before anything is imported. Exit statuses, the same for every command:
 from __future__ import annotations
 
 import inspect
-import json
-import math
 import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from scripts.errors import plain_cause, say_plainly
+from scripts.answer import Answer, as_json
+from scripts.errors import FailedCheckError, plain_cause, say_plainly
 from scripts.parser import WIDTH, nearest, parse, parser_of, statuses
 from scripts.signature import Verb, file_of, read_verb
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a verb has to say.
-
-    Attributes:
-        text: for people.
-        data: the same for machines: what JSON can hold, printed on `--json`.
-        failed: some cases failed, or a check did: the exit status is 1.
-    """
-
-    text: str
-    data: Mapping[str, Any]
-    failed: bool = False
-
-    def __str__(self) -> str:
-        return self.text
-
-    def to_json(self) -> str:
-        """One JSON object; numbers that JSON lacks (NaN, infinity) are null."""
-        return json.dumps(_plain(self.data), indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def run(package: str, verbs: Mapping[str, str], arguments: Sequence[str]) -> NoReturn:
@@ -68,8 +44,8 @@ def run(package: str, verbs: Mapping[str, str], arguments: Sequence[str]) -> NoR
     if name in ("-h", "--help"):
         print(overview(package, verbs))
         raise SystemExit(0)
-    call, as_json = read_command(package, verbs, arguments)
-    _leave(call, as_json=as_json)
+    call, in_json = read_command(package, verbs, arguments)
+    _leave(call, in_json=in_json)
 
 
 def read_command(package: str, verbs: Mapping[str, str], arguments: Sequence[str]) -> tuple[Callable[[], object], bool]:
@@ -82,9 +58,9 @@ def read_command(package: str, verbs: Mapping[str, str], arguments: Sequence[str
     if name not in verbs:
         print(f"error: python -m {package}: no verb {name}{nearest(name, verbs)} (--help lists them)", file=sys.stderr)
         raise SystemExit(2)
-    given, as_json = parse(verb_of(verbs, name), f"python -m {package} {name}", words)
+    given, in_json = parse(verb_of(verbs, name), f"python -m {package} {name}", words)
     module, function = verbs[name].split(":")
-    return lambda: getattr(import_module(module), function)(**given), as_json
+    return lambda: getattr(import_module(module), function)(**given), in_json
 
 
 def run_function(function: Callable[..., object], arguments: Sequence[str] | None = None) -> NoReturn:
@@ -100,8 +76,8 @@ def run_function(function: Callable[..., object], arguments: Sequence[str] | Non
     file = Path(inspect.getfile(function))
     program = f"python {os.path.relpath(file)}"
     words = sys.argv[1:] if arguments is None else arguments
-    given, as_json = parse(read_verb(file, function.__name__), program, words)
-    _leave(lambda: function(**given), as_json=as_json)
+    given, in_json = parse(read_verb(file, function.__name__), program, words)
+    _leave(lambda: function(**given), in_json=in_json)
 
 
 def verb_of(verbs: Mapping[str, str], name: str) -> Verb:
@@ -125,21 +101,24 @@ def describe(package: str, verbs: Mapping[str, str], name: str) -> str:
     return parser_of(verb_of(verbs, name), f"python -m {package} {name}").format_help()
 
 
-def _leave(call: Callable[[], object], *, as_json: bool) -> NoReturn:
+def _leave(call: Callable[[], object], *, in_json: bool) -> NoReturn:
     """Call it, print what it says, and leave with the status that it comes to."""
     try:
-        with _stdout_for_json() if as_json else nullcontext():
+        with _stdout_for_json() if in_json else nullcontext():
             said = call()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
         say_plainly(type(error), error, error.__traceback__)
-        if as_json:
-            print(json.dumps({"error": str(plain_cause(error) or error)}, ensure_ascii=False))
+        cause = plain_cause(error)
+        if in_json:
+            print(
+                as_json({"error": str(cause or error), **(cause.data if isinstance(cause, FailedCheckError) else {})})
+            )
         raise SystemExit(1) from None
     if isinstance(said, Answer):
-        print(said.to_json() if as_json else said.text)
+        print(said.to_json() if in_json else said.text, file=sys.stderr if said.failed and not in_json else sys.stdout)
         raise SystemExit(int(said.failed))
     if said is not None:
         print(said)
@@ -158,14 +137,3 @@ def _stdout_for_json() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def _plain(value: Any) -> Any:
-    """The value with JSON's kinds alone."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value

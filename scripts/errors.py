@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 
 class InputError(ValueError):
@@ -58,6 +59,21 @@ class RefusedMaskError(InputError):
     """
 
     picture: bytes = b""
+
+
+class FailedCheckError(InputError):
+    """A check ran to its end and found something wrong.
+
+    Args:
+        found, expected, remedy, file: as of InputError.
+        data: everything that the check found, as JSON can hold it.
+    """
+
+    def __init__(
+        self, found: str, *, expected: str, remedy: str, data: Mapping[str, Any], file: str | Path | None = None
+    ) -> None:
+        super().__init__(found, expected=expected, remedy=remedy, file=file)
+        self.data = data
 
 
 class CohortError(ValueError):

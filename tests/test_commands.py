@@ -24,6 +24,7 @@ TOYS = {
     "some": "tests.toy_verbs:some_failed",
     "fault": "tests.toy_verbs:fault",
     "stop": "tests.toy_verbs:stop",
+    "check": "tests.toy_verbs:check",
 }
 PACKAGES = {"scripts": SCRIPTS, "export": EXPORT, "federated": FEDERATED}
 NEEDED = ["--subject", "a", "--dataset_dir", "b"]
@@ -139,9 +140,10 @@ def test_without_json_the_answer_is_for_people(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("words", "status", "out", "err"),
     [
-        (["some"], 1, "one failed\n", ""),
+        (["some"], 1, "", "one failed\n"),
         (["some", "--json"], 1, '{\n "failed": 1\n}\n', ""),
         (["fault"], 1, "", "error: no image; expected one. Give it.\n"),
+        (["check"], 1, "", "error: 2 differ; expected none. Look.\n"),
         (["stop"], 130, "", "stopped\n"),
     ],
 )
@@ -164,6 +166,14 @@ def test_what_is_typed_wrong_or_asks_for_help_imports_nothing_heavy(words: list[
     said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert said.stdout.splitlines()[-1] == "False False"
     assert said.returncode == (2 if words and "--help" not in words else 0)
+
+
+def test_with_json_a_failed_check_gives_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        run("toy", TOYS, ["check", "--json"])
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"error": "2 differ; expected none. Look.", "differ": 2}
+    assert said.err == "error: 2 differ; expected none. Look.\n"
 
 
 def test_a_script_of_one_function_has_the_same_manners(capsys: pytest.CaptureFixture[str]) -> None:

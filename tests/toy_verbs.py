@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from scripts.commands import Answer
-from scripts.errors import InputError
+from scripts.answer import Answer
+from scripts.errors import FailedCheckError, InputError
 
 if TYPE_CHECKING:
     from tests.toy_kinds import Shape
@@ -92,3 +92,8 @@ def fault() -> str:
 def stop() -> None:
     """Be stopped."""
     raise KeyboardInterrupt
+
+
+def check() -> Answer:
+    """Find something wrong."""
+    raise FailedCheckError("2 differ", expected="none", remedy="Look.", data={"differ": 2})
