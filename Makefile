@@ -7,7 +7,7 @@ HD_BET := .venv-hd-bet
 TRITON := .venv-triton
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check hd-bet hd-bet-test triton triton-test edge-page edge-wheel edge-bundle edge-demo package release
+.PHONY: help setup demo test bench check hd-bet hd-bet-test triton triton-test edge-page edge-wheel edge-bundle edge-demo docs package release
 export ORT_DISABLE_TELEMETRY := 1
 
 help: ## list the verbs
@@ -81,6 +81,12 @@ edge-demo: edge-wheel demo/exports/etscnet.json ## the edge package in an enviro
 	$(RUN) -m scripts phantom --output_dir demo/cohort --subjects 1 --preset paper --seed 1
 	$(RUN) edge/demo.py --wheel dist/etscnet_edge-*-py3-none-any.whl --exports demo/exports --cohort demo/cohort --output demo/edge
 
+# From the start each time: a page of a module that is gone would be a fault.
+docs: setup ## build the documentation, every warning a fault: dist/docs
+	rm -rf docs/api dist/docs
+	$(RUN) -m sphinx -c docs -b html -q -W --keep-going --jobs auto --fresh-env --doctree-dir dist/doctrees . dist/docs
+	@echo "dist/docs/index.html"
+
 # The metadata's schema is downloaded where it does not lie beside the checkout.
 SCHEMA := $(wildcard ../shared/schema/meta_schema_20240725.json)
 
@@ -90,7 +96,7 @@ package: setup ## the bundle as the Model Zoo has it, and the Zoo's checks on it
 
 release: edge-wheel ## all that is released, hashed and signed by KEY=FILE: dist/release
 	@test -n "$(KEY)" || { echo "Say which key signs: make release KEY=FILE (python -m export keygen --private_key FILE)" >&2; exit 1; }
-	$(RUN) -m export release --signing_key "$(KEY)" --output_dir dist/release
+	$(RUN) -m export release --private_key "$(KEY)" --output_dir dist/release
 
 check: setup ## lint, format, types, JSON
 	$(VENV)/bin/ruff check .
