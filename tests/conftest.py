@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from export.forms import chosen
 from export.machine import cpu_flags
 from export.to_onnx import export_onnx
+from tests.processes import run_module
 
 settings.register_profile("seeded", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.load_profile("seeded")
@@ -45,9 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every float32 form of the shipped weights, preprocess.onnx, golden.npz, etscnet.json and parity.json."""
-    folder = tmp_path_factory.mktemp("export") / "exports"
-    export_onnx(BUNDLE, folder, forms=FLOAT32_FORMS)
-    return folder
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one export for all processes of a run
+    with FileLock(base / "exports.lock"):
+        if not (base / "exports").is_dir():
+            export_onnx(BUNDLE, base / "exports", forms=FLOAT32_FORMS)
+    return base / "exports"
 
 
 @pytest.fixture(scope="session")
@@ -116,20 +120,12 @@ def run_bundle() -> Callable[..., subprocess.CompletedProcess[str]]:
         run_id: str, *configs: str, check: bool = True, cwd: Path | None = None, **options: object
     ) -> subprocess.CompletedProcess[str]:
         files = [str(BUNDLE / "configs" / name) for name in configs]
-        command = [
-            sys.executable,
-            "-m",
-            "monai.bundle",
-            "run",
-            run_id,
-            "--config_file",
-            files[0] if len(files) == 1 else str(files),
-        ]
+        arguments = ["run", run_id, "--config_file", files[0] if len(files) == 1 else str(files)]
         for name, value in {"bundle_root": BUNDLE, "brain_extraction": "none", **options}.items():
-            command += [f"--{name}", str(value)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd or ROOT, timeout=600)
+            arguments += [f"--{name}", str(value)]
+        done = run_module("monai.bundle", arguments, cwd=cwd or ROOT)
         if check and done.returncode != 0:
-            raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(f"{' '.join(done.args)}\n{done.stdout}\n{done.stderr}")
         return done
 
     return run
