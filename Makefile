@@ -71,7 +71,7 @@ edge-wheel: edge-page ## the edge package as one wheel, with its page: dist
 	$(RUN) -m pip wheel --quiet --no-deps --wheel-dir dist ./edge
 
 edge-bundle: edge-wheel ## all wheels for devices without a network: dist/edge-bundle
-	$(RUN) edge/deploy/bundle.py dist/etscnet_edge-*-py3-none-any.whl --output dist/edge-bundle
+	$(RUN) edge/deploy/bundle.py --wheel dist/etscnet_edge-*-py3-none-any.whl --output_dir dist/edge-bundle
 
 demo/exports/etscnet.json: bundle/models/model.pt $(wildcard export/*.py scripts/*.py) | setup
 	$(RUN) -m export onnx --bundle_root bundle --output_dir demo/exports
@@ -79,7 +79,8 @@ demo/exports/etscnet.json: bundle/models/model.pt $(wildcard export/*.py scripts
 
 edge-demo: edge-wheel demo/exports/etscnet.json ## the edge package in an environment of its own: server, client, page, table: demo/edge
 	$(RUN) -m scripts phantom --output_dir demo/cohort --subjects 1 --preset paper --seed 1
-	$(RUN) edge/demo.py --wheel dist/etscnet_edge-*-py3-none-any.whl --exports demo/exports --cohort demo/cohort --output demo/edge
+	$(RUN) edge/demo.py --wheel dist/etscnet_edge-*-py3-none-any.whl --exports demo/exports \
+		--dataset_dir demo/cohort --output_dir demo/edge
 
 # From the start each time: a page of a module that is gone would be a fault.
 docs: setup ## build the documentation, every warning a fault: dist/docs

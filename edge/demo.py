@@ -6,7 +6,6 @@ chromium); what is shown runs in the fresh one.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shutil
@@ -22,21 +21,30 @@ from pathlib import Path
 import requests
 import tritonclient.http as triton
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # the package
+from etscnet_edge.options import Options
+
 READY_S = 120.0
+OPTIONS = Options(
+    "python edge/demo.py",
+    "Show the wheel in a fresh environment: server, client, page, table.",
+    "--wheel dist/etscnet_edge-0.1.0-py3-none-any.whl --exports exports --dataset_dir data/cohort --output_dir demo/edge",
+)
+OPTIONS.add("wheel", "file of etscnet-edge's wheel", needed=True)
+OPTIONS.add("exports", "folder of etscnet.json", needed=True)
+OPTIONS.add("dataset_dir", "BIDS folder of a synthetic cohort, whose first subject is scored", needed=True)
+OPTIONS.add("output_dir", "folder of all that is made; what is there is removed", needed=True)
 
 
 def main() -> None:
     """Install, serve, ask, look, measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("wheel", "exports", "cohort", "output"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    given = parser.parse_args()
-    output: Path = given.output
+    given = OPTIONS.read(sys.argv[1:])
+    wheel, exports, output = Path(given.wheel), Path(given.exports), Path(given.output_dir)
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    program = install(given.wheel, output / "venv")
-    files = study(given.cohort)
-    with serving(program, given.exports, output / "server.log") as url:
+    program = install(wheel, output / "venv")
+    files = study(Path(given.dataset_dir))
+    with serving(program, exports, output / "server.log") as url:
         scored = requests.post(
             f"{url}/v1/studies", files={name: path.open("rb") for name, path in files.items()}, timeout=120
         ).json()
@@ -48,7 +56,7 @@ def main() -> None:
                 f"tritonclient: {metadata['name']} {metadata['inputs'][0]['shape']}, ready: {client.is_server_ready()}"
             )
         photograph(url, files, output / "page.png")
-    options = ["--exports", str(given.exports)]
+    options = ["--exports", str(exports)]
     options += [word for name, path in files.items() for word in (f"--{name}", str(path))]
     command = [program, "predict", *options, "--picture", str(output / "study.png")]
     alone = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -24,7 +24,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from bundle import TARGETS, Target
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the modules beside this one, and the package's
+from deploy.targets import TARGETS, Target
+from etscnet_edge.options import Options, one_of
 
 TOLERANCE = 1e-5  # of a score: what the export promises of float32
 DEBIAN = {"aarch64-cp310": "trixie", "aarch64-cp311": "bookworm", "aarch64-cp312": "trixie", "aarch64-cp313": "trixie"}
@@ -244,11 +246,24 @@ def report(found: Path, reference: Path, suite: str, wheels: int, installed: flo
         raise RuntimeError(f"expected aarch64, a refusal, and differences within {TOLERANCE:g}.")
 
 
-if __name__ == "__main__":
-    import fire
+OPTIONS = Options(
+    "python edge/deploy/aarch64.py",
+    "Install a bundle's wheels for aarch64 under emulation, score, and compare with x86-64.",
+    "--exports exports --flair A.nii.gz --t2w B.nii.gz --target aarch64-cp311",
+)
+OPTIONS.add("exports", "folder of etscnet.json", needed=True)
+OPTIONS.add("flair", "NIfTI file of the FLAIR image, brain-extracted", needed=True)
+OPTIONS.add("t2w", "NIfTI file of the T2w image, brain-extracted", needed=True)
+OPTIONS.add("bundle", "folder that bundle.py wrote, with x86_64-cp311 and the target", default="dist/edge-bundle")
+OPTIONS.add("target", "of bundle.py", kind=one_of(*DEBIAN), default="aarch64-cp311", shown="|".join(DEBIAN))
+OPTIONS.add("stdlib", f"folder of that version's standard library, for {' and '.join(sorted(STUB))}")
 
+if __name__ == "__main__":
+    given = OPTIONS.read(sys.argv[1:])
     try:
-        fire.Fire(prove, name="aarch64.py")
+        prove(given.exports, given.flair, given.t2w, bundle=given.bundle, target=given.target, stdlib=given.stdlib)
     except RuntimeError as fault:
         print(f"error: {fault}", file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

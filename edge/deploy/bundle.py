@@ -1,6 +1,6 @@
 """Wheels of etscnet-edge for devices without a network: one folder a target, with SHA256SUMS and a requirements.txt of hashes.
 
-    python edge/deploy/bundle.py dist/etscnet_edge-0.1.0-py3-none-any.whl --output dist/edge-bundle
+    python edge/deploy/bundle.py --wheel dist/etscnet_edge-0.1.0-py3-none-any.whl --output_dir dist/edge-bundle
 
 pip chooses wheels for another machine, but evaluates the environment markers of a dependency (`python_version < "3.11"`) for
 the Python that it runs on itself (pypa/pip#6117). What each wheel needs on the target is therefore read from its metadata here:
@@ -10,26 +10,19 @@ devices that have none.
 
 from __future__ import annotations
 
-import email
-import email.message
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.markers import default_environment
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the modules beside this one, and the package's
+from deploy.targets import DEFAULT, TARGETS, Target
+from deploy.wheels import EXTRAS, PACKAGE, ROOT, metadata, name_of, needs, sha256, version_of
+from etscnet_edge.options import Options, one_of
 
-PACKAGE = "etscnet-edge"
-EXTRAS = ("cpu", "png", "server")
-ROOT = Requirement(f"{PACKAGE}[{','.join(EXTRAS)}]")
 SUMS, REQUIREMENTS = "SHA256SUMS", "requirements.txt"
 
 
@@ -37,98 +30,27 @@ class BundleError(ValueError):
     """No complete set of wheels: which target, what was found, what to do. Nothing is written then."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """A kind of device.
-
-    Attributes:
-        machine: "aarch64" or "x86_64".
-        python: its Python's whole version: markers may ask for the third number.
-        glibc: n of its glibc 2.n.
-        system: whose Python and glibc these are.
-    """
-
-    machine: str
-    python: str
-    glibc: int
-    system: str
-
-    @property
-    def version(self) -> str:
-        """Such as "3.10"."""
-        return ".".join(self.python.split(".")[:2])
-
-    @property
-    def abi(self) -> str:
-        """Such as "cp310"."""
-        return f"cp{self.version.replace('.', '')}"
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return f"{self.machine}-{self.abi}"
-
-    @property
-    def pip_options(self) -> list[str]:
-        """What makes pip choose for the target: every manylinux that its glibc runs, newest first."""
-        platforms = [f"manylinux_2_{minor}_{self.machine}" for minor in range(self.glibc, 16, -1)]
-        platforms.append(f"manylinux2014_{self.machine}")
-        chosen = [f"--platform={platform}" for platform in platforms]
-        return [
-            *chosen,
-            f"--python-version={self.version}",
-            "--implementation=cp",
-            f"--abi={self.abi}",
-            "--only-binary=:all:",
-        ]
-
-    def markers(self, extra: str) -> dict[str, str]:
-        """The environment that a dependency's marker is evaluated in."""
-        python = {"extra": extra, "python_full_version": self.python, "python_version": self.version}
-        linux = {
-            "os_name": "posix",
-            "platform_machine": self.machine,
-            "platform_system": "Linux",
-            "sys_platform": "linux",
-        }
-        return {name: str(value) for name, value in {**default_environment(), **linux, **python}.items()}
-
-
-TARGETS = {
-    target.name: target
-    for target in (
-        Target("aarch64", "3.10.12", 35, "JetPack 6 (Ubuntu 22.04)"),
-        Target("aarch64", "3.12.3", 39, "JetPack 7 (Ubuntu 24.04)"),
-        Target("x86_64", "3.11.2", 36, "Debian 12, Dockerfile.cpu"),
-        Target("aarch64", "3.11.2", 36, "Debian 12"),
-        Target("aarch64", "3.13.5", 41, "Debian 13"),
-    )
-}
-DEFAULT = ("aarch64-cp310", "aarch64-cp312", "x86_64-cp311")
-
-
 def bundle(
-    wheel: str, *, output: str = "dist/edge-bundle", targets: Sequence[str] | str = DEFAULT, index: str | None = None
+    wheel: str, *, output_dir: str = "dist/edge-bundle", targets: Sequence[str] = DEFAULT, index: str | None = None
 ) -> str:
     """Collect and check the wheels of every target, and say what came out; the folder appears whole or not at all.
 
     Args:
         wheel: of etscnet-edge.
-        output: the folder; an earlier bundle there is replaced, anything else is not.
+        output_dir: an earlier bundle there is replaced, anything else is not.
         targets: names of TARGETS.
         index: a folder of wheels in the place of the package index.
 
     Raises:
         BundleError: no such wheel or target, an output folder that is no bundle, or a target without a complete set.
     """
-    path, folder = Path(str(wheel)), Path(str(output))
-    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    path, folder, names = Path(wheel), Path(output_dir), tuple(targets)
     unknown = sorted(set(names) - set(TARGETS))
     if unknown or not names:
         raise BundleError(f"no target {', '.join(unknown) or 'given'}; known are {', '.join(TARGETS)}.")
     _check_wheel(path)
     if folder.exists() and not _is_bundle(folder):
-        raise BundleError(f"{folder} exists and is no bundle. Give another --output, or remove it.")
+        raise BundleError(f"{folder} exists and is no bundle. Give another --output_dir, or remove it.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent) as work:
         new = Path(work) / "new"
@@ -160,42 +82,14 @@ def collect(target: Target, wheel: Path, folder: Path, *, index: str | None = No
             raise BundleError(f"{target.name}: pip brought no {', '.join(sorted(missing))}.")
         asked |= missing
     for file in folder.glob("*.whl"):
-        if _name(file) not in {*needed, "pip"}:
+        if name_of(file) not in {*needed, "pip"}:
             file.unlink()
     with (folder / REQUIREMENTS).open("w") as out:
         for name, file in sorted(needed.items()):
-            out.write(f"{ROOT if name == PACKAGE else name}=={_version(file)} --hash=sha256:{sha256(file)}\n")
+            out.write(f"{ROOT if name == PACKAGE else name}=={version_of(file)} --hash=sha256:{sha256(file)}\n")
     sums = [f"{sha256(file)}  {file.name}\n" for file in sorted(folder.iterdir())]
     (folder / SUMS).write_text("".join(sums))
     check(target, folder)
-
-
-def needs(target: Target, folder: Path) -> tuple[dict[str, Path], set[str]]:
-    """What the package with its extras comes to on the target, by the wheels' own metadata.
-
-    Returns:
-        Name -> its wheel in the folder; and the requirements that no wheel there satisfies.
-    """
-    present = {_name(file): file for file in folder.glob("*.whl")}
-    needed: dict[str, Path] = {}
-    missing: set[str] = set()
-    pending, seen = [ROOT], set()
-    while pending:
-        requirement = pending.pop()
-        name, file = canonicalize_name(requirement.name), present.get(canonicalize_name(requirement.name))
-        if file is None or not requirement.specifier.contains(_version(file), prereleases=True):
-            missing.add(f"{requirement.name}{requirement.specifier}")
-            continue
-        needed[name] = file
-        extras = requirement.extras or {""}
-        if (name, *sorted(extras)) in seen:
-            continue
-        seen.add((name, *sorted(extras)))
-        for said in _metadata(file).get_all("Requires-Dist", []):
-            inner = Requirement(said)
-            if inner.marker is None or any(inner.marker.evaluate(target.markers(extra)) for extra in extras):
-                pending.append(inner)
-    return needed, missing
 
 
 def check(target: Target, folder: Path) -> None:
@@ -234,12 +128,6 @@ def table(folder: Path, names: Iterable[str]) -> str:
     return "\n".join([*rows, f"written to {folder}"])
 
 
-def sha256(file: Path) -> str:
-    """In hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _download(target: Target, requirements: list[str], folder: Path, index: str | None) -> None:
     source = [] if index is None else ["--no-index", f"--find-links={index}"]
     arguments = ["download", *source, f"--dest={folder}", *target.pip_options, *requirements]
@@ -256,9 +144,9 @@ def _pip(arguments: list[str], fault: str, *, remedy: str, environment: dict[str
 
 
 def _check_wheel(path: Path) -> None:
-    if not path.is_file() or path.suffix != ".whl" or _name(path) != PACKAGE:
+    if not path.is_file() or path.suffix != ".whl" or name_of(path) != PACKAGE:
         raise BundleError(f"{path} is no wheel of {PACKAGE}. Build it: make edge-wheel.")
-    lacking = set(EXTRAS) - set(_metadata(path).get_all("Provides-Extra", []))
+    lacking = set(EXTRAS) - set(metadata(path).get_all("Provides-Extra", []))
     if lacking:
         raise BundleError(f"{path} has no extra {', '.join(sorted(lacking))}. Build it again: make edge-wheel.")
 
@@ -268,31 +156,34 @@ def _is_bundle(folder: Path) -> bool:
     return bool(parts) and all((part / SUMS).is_file() for part in parts)
 
 
-def _metadata(wheel: Path) -> email.message.Message:
-    with zipfile.ZipFile(wheel) as archive:
-        name = next(
-            name for name in archive.namelist() if name.endswith(".dist-info/METADATA") and name.count("/") == 1
-        )
-        return email.message_from_bytes(archive.read(name))
+OPTIONS = Options(
+    "python edge/deploy/bundle.py",
+    "Collect and check the wheels of every target; the folder appears whole or not at all.",
+    "--wheel dist/etscnet_edge-0.1.0-py3-none-any.whl --output_dir dist/edge-bundle",
+)
+OPTIONS.add("wheel", "file of etscnet-edge's wheel", needed=True)
+OPTIONS.add("output_dir", "an earlier bundle there is replaced, anything else is not", default="dist/edge-bundle")
+OPTIONS.add(
+    "targets",
+    "the kinds of devices",
+    kind=one_of(*TARGETS),
+    default=DEFAULT,
+    shown="NAME ...",
+    several=True,
+)
+OPTIONS.add("index", "folder of wheels in the place of the package index")
 
 
-def _name(wheel: Path) -> str:
-    return parse_wheel_filename(wheel.name)[0]
-
-
-def _version(wheel: Path) -> str:
-    return str(parse_wheel_filename(wheel.name)[1])
-
-
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run it; a fault is one line on stderr, and status 1."""
-    import fire
-
+    given = OPTIONS.read(sys.argv[1:] if arguments is None else arguments)
     try:
-        fire.Fire(bundle, command=arguments, name="bundle.py")
+        print(bundle(given.wheel, output_dir=given.output_dir, targets=given.targets, index=given.index))
     except BundleError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

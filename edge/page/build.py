@@ -12,9 +12,13 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package
+from etscnet_edge.options import Options
 
 PAGE = Path(__file__).resolve().parent
 ROOT = PAGE.parents[1]
@@ -112,13 +116,19 @@ def build(output: Path = OUTPUT) -> bool:
     return True
 
 
+OPTIONS = Options("python edge/page/build.py", "Build the edge server's page, unless it is up to date.", "")
+
+
 def main() -> None:
     """Build, and say what happened in one line."""
+    OPTIONS.read(sys.argv[1:])
     start = time.perf_counter()
     try:
         built = build()
     except BuildError as error:
         raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     size = sum((OUTPUT / name).stat().st_size for name in FILES)
     how = f"built in {time.perf_counter() - start:.1f} s" if built else "up to date"
     print(f"{OUTPUT.relative_to(ROOT)}: {how}, {size / 1e6:.2f} MB")

@@ -55,7 +55,7 @@ def test_a_full_queue_answers_503_with_a_time_and_empties(
 
 
 def test_a_body_that_does_not_come_is_given_up(start_server: Callable[..., Any]) -> None:
-    with start_server("--body_seconds", "0.5") as server, slow_request(server) as connection:
+    with start_server("--body_timeout_s", "0.5") as server, slow_request(server) as connection:
         connection.settimeout(20)
         answer = connection.recv(65536)
         while b"within" not in answer and (piece := connection.recv(65536)):  # head and body come apart

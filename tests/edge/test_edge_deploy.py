@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from deploy.bundle import DEFAULT, EXTRAS, REQUIREMENTS, SUMS, TARGETS, BundleError, bundle, check
-from etscnet_edge.__main__ import serve
+from deploy.bundle import REQUIREMENTS, SUMS, BundleError, bundle, check
+from deploy.bundle import main as run_bundle
+from deploy.targets import DEFAULT, TARGETS
+from deploy.wheels import EXTRAS
 from etscnet_edge.server.access import OPEN
+from etscnet_edge.verbs import VERBS
 
 from tests.conftest import ROOT
 
@@ -50,7 +53,7 @@ def variables(path: Path) -> dict[str, str]:
 def check_options(words: Sequence[str]) -> set[str]:
     """The options among the words, each of which serve must have."""
     options = {word[2:] for word in words if word.startswith("--")}
-    assert options <= set(inspect.signature(serve).parameters)
+    assert options <= set(VERBS["serve"].names)
     return options
 
 
@@ -206,7 +209,7 @@ def wheel(tmp_path: Path) -> Path:
 
 
 def make(wheel: Path, output: Path, index: Path) -> str:
-    return bundle(str(wheel), output=str(output), targets=("aarch64-cp310", "aarch64-cp312"), index=str(index))
+    return bundle(str(wheel), output_dir=str(output), targets=("aarch64-cp310", "aarch64-cp312"), index=str(index))
 
 
 def test_bundle_holds_what_each_target_needs(wheel: Path, index: Path, tmp_path: Path) -> None:
@@ -276,9 +279,34 @@ def test_other_folders_targets_and_wheels_are_refused(wheel: Path, index: Path, 
     with pytest.raises(BundleError, match="exists and is no bundle"):
         make(wheel, index, index)
     with pytest.raises(BundleError, match="no target riscv64-cp310"):
-        bundle(str(wheel), output=str(tmp_path / "bundle"), targets="riscv64-cp310", index=str(index))
+        bundle(str(wheel), output_dir=str(tmp_path / "bundle"), targets=["riscv64-cp310"], index=str(index))
     with pytest.raises(BundleError, match="is no wheel of etscnet-edge"):
         make(index / "web-1.0-py3-none-any.whl", tmp_path / "bundle", index)
     bare = write_wheel(tmp_path / "bare", "etscnet-edge", "0.1.0", extras=("cpu",))
     with pytest.raises(BundleError, match="has no extra png, server"):
         make(bare, tmp_path / "bundle", index)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--targets", "riscv64-cp310"], 2, "--targets riscv64-cp310; expected one of aarch64-cp310, aarch64-cp312"),
+        (["--output", "dist"], 2, "no option --output; did you mean --output_dir?"),
+        ([], 1, "error: nowhere.whl is no wheel of etscnet-edge"),
+    ],
+)
+def test_its_command_says_what_is_wrong(
+    words: list[str], status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        run_bundle(["--wheel", "nowhere.whl", *words])
+    assert left.value.code == status and said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ["deploy/bundle.py", "deploy/aarch64.py", "page/build.py", "demo.py"])
+def test_every_script_has_a_help_and_refuses_what_it_does_not_know(script: str) -> None:
+    command = [sys.executable, str(ROOT / "edge" / script)]
+    helped = subprocess.run([*command, "--help"], capture_output=True, text=True)
+    assert helped.returncode == 0 and helped.stdout.startswith(f"usage: python edge/{script}")
+    typed_wrong = subprocess.run([*command, "--no_such_option"], capture_output=True, text=True)
+    assert typed_wrong.returncode == 2 and typed_wrong.stderr.count("\n") == 1

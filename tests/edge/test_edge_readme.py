@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import shlex
 from pathlib import Path
 
 import pytest
-from etscnet_edge.__main__ import VERBS
 from etscnet_edge.classifier import Classifier
 from etscnet_edge.server.access import Access
 from etscnet_edge.server.app import make_app
 from etscnet_edge.server.body import BodyLimits
 from etscnet_edge.server.service import Service
+from etscnet_edge.verbs import VERBS
 
 from tests.conftest import ROOT
 
@@ -35,13 +34,14 @@ ALL = [pytest.param(words, id=" ".join(words)[-50:]) for file in DOCUMENTS for w
 def test_a_command_of_the_documents_exists(words: list[str]) -> None:
     verb, *rest = words[1:]
     options = {word[2:] for word in rest if word.startswith("--")}
-    assert verb in VERBS and options <= set(inspect.signature(VERBS[verb]).parameters)
+    assert verb in VERBS and options <= set(VERBS[verb].names)
+    VERBS[verb].read(rest)
 
 
 def test_every_verb_and_option_of_its_table_is_described() -> None:
     assert {verb for verb in VERBS if f"## `{verb}`" in README} == set(VERBS)
     told = set(re.findall(r"`--(\w+)", README))
-    known = {name for verb in VERBS.values() for name in inspect.signature(verb).parameters}
+    known = {name for options in VERBS.values() for name in options.names}
     assert told <= known
     assert {"flair_mask", "t2w_mask", "runtime", "form", "memory_mb", "threads", "output", "picture"} <= told
 

@@ -15,7 +15,7 @@ from etscnet_edge.errors import InputError
 
 NAME = "brain_extraction.json"
 SCHEMA = 2
-REMEDY = "Export again: python -m export brain-extraction --model_dir DIR."
+REMEDY = "Export again: python -m export brain-extraction --hd_bet_weights DIR."
 Holds = Callable[[Any], bool]
 
 
@@ -92,7 +92,7 @@ def read_brain_manifest(folder: str | Path) -> BrainManifest:
         raise InputError(
             "no brain extraction in the exports",
             expected=NAME,
-            remedy="python -m export brain-extraction --model_dir DIR writes it; or give masks, or brain-extracted images.",
+            remedy="python -m export brain-extraction --hd_bet_weights DIR writes it; or give masks, or brain-extracted images.",
             file=path,
         )
     try:
