@@ -1,14 +1,13 @@
 """Masks that need no weights against the reference masks, and what the quality gate says of them.
 
-.venv/bin/python -m benchmarks.brain_extraction MRI_DIR [--weights FOLDER]
+.venv/bin/python -m benchmarks.brain_extraction --mri MRI_DIR [--hd_bet_weights FOLDER]
 
-MRI_DIR is ../shared/mri: three studies with a skull and reference masks on both grids. With `--weights`, in an environment with
-hd-bet, also HD-BET's masks from that model folder.
+MRI_DIR is ../shared/mri: three studies with a skull and reference masks on both grids. With `--hd_bet_weights`, in an
+environment with hd-bet, HD-BET's masks from that model folder.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
@@ -18,14 +17,24 @@ import numpy as np
 from scripts.brain_extraction.carry import Affine, Mask, carry_mask, dice
 from scripts.brain_extraction.masks import Extractor
 from scripts.brain_extraction.quality import judge_study
+from scripts.commands import run_function
 from tests.real_mri import real_cases
 
 KEYS = ("flair", "t2w")
 BOUNDS = {"bet": {"flair": 0.945, "t2w": 0.915, "carried": 0.94}}  # what must be reached
 
 
-def table(mri: Path, extractor: Extractor) -> str:
-    """Markdown: a row a study."""
+def measure(mri: Path, *, hd_bet_weights: str | None = None) -> str:
+    """Compare the masks of BET, or of HD-BET, with the reference masks, and print a table, a row a study.
+
+    Args:
+        mri: folder of the real pairs with their reference masks.
+        hd_bet_weights: HD-BET's model folder, in an environment with hd-bet; None: BET.
+
+    Example:
+        python -m benchmarks.brain_extraction --mri ../shared/mri
+    """
+    extractor = Extractor("bet") if hd_bet_weights is None else Extractor("hd-bet", hd_bet_weights)
     name = extractor.method
     measured = "FLAIR's carried to T2w | ml | FLAIR with T2w | processor seconds a volume | quality gate"
     lines = [f"| study | {name} FLAIR | {name} T2w | {measured} |"]
@@ -62,8 +71,4 @@ def table(mri: Path, extractor: Extractor) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("mri", type=Path)
-    parser.add_argument("--weights")
-    given = parser.parse_args()
-    print(table(given.mri, Extractor("bet") if given.weights is None else Extractor("hd-bet", given.weights)))
+    run_function(measure)

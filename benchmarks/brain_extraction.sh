@@ -14,14 +14,14 @@ echo "the code works, not how well it does on children."
 echo
 echo "## BET against the reference masks (Dice)"
 echo
-"$python" -m benchmarks.brain_extraction "$mri"
+"$python" -m benchmarks.brain_extraction --mri "$mri"
 if [[ -n ${HD_BET:-} ]]; then
   echo
   echo "## HD-BET's code with the model folder ${WEIGHTS##*/} (a small stand-in if it is minibet: not HD-BET's weights)"
   echo
-  "$HD_BET" -m benchmarks.brain_extraction "$mri" --weights "$WEIGHTS"
+  "$HD_BET" -m benchmarks.brain_extraction --mri "$mri" --hd_bet_weights "$WEIGHTS"
 fi
 echo
 echo "## The test for a skull"
 echo
-"$python" -m benchmarks.skull "$mri" "$cohort"
+"$python" -m benchmarks.skull --mri "$mri" --dataset_dir "$cohort"

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 import nibabel as nib
 import numpy as np
 from monai.bundle import ConfigParser
@@ -26,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripts.checkpoint import provenance
 from scripts.cohort import read_datalist
+from scripts.commands import run_function
 from scripts.dataset import StudyDataset
 from scripts.likeness.cohort_reference import Measurement, measure
 from scripts.likeness.feature_reference import LAYERS
@@ -112,15 +112,19 @@ def drift(
     subjects: int = 50,
     output: str = str(RECORD),
 ) -> str:
-    """Measure and write the table.
+    """Measure how often a case is called unlike the training cohort, and write the table.
 
     Args:
-        dataset_dir: the cohort that the weights were trained on.
-        datalist: its split; the testing part is used.
-        mri: the folder of the real pairs; None leaves them out.
-        checkpoint: model.pt, model.json beside it with its reference.
+        dataset_dir: BIDS folder that the weights were trained on.
+        datalist: JSON file of its split; the testing part is used.
+        mri: folder of the real pairs; None leaves them out.
+        checkpoint: the weights, with model.json and its reference beside them.
         subjects: of the testing part that are corrupted, the first ones.
-        output: the Markdown file.
+        output: the Markdown file; by default benchmarks/records/DRIFT.md.
+
+    Example:
+        python benchmarks/drift.py --dataset_dir results/synthetic/cohort-easy \\
+            --datalist results/synthetic/easy/datalist.json --mri ../shared/mri
     """
     said = provenance(checkpoint)
     reference = reference_of(said)
@@ -251,4 +255,4 @@ def temperature_line(clean: Sequence[Measurement], said: Mapping[str, Any]) -> s
 
 
 if __name__ == "__main__":
-    fire.Fire(drift)
+    run_function(drift)

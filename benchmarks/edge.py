@@ -1,6 +1,6 @@
 """The edge package against MONAI and its stock ONNX export: real studies in fresh processes, in turn; then warm, in the server.
 
-.venv/bin/python -m benchmarks.edge MRI_DIR EXPORTS OUTPUT_DIR
+.venv/bin/python -m benchmarks.edge --mri MRI_DIR --exports EXPORTS --output_dir OUTPUT_DIR
 
 Processes are timed from outside, interpreter and imports included; memory is the largest resident set that the kernel saw.
 """
@@ -24,6 +24,7 @@ from typing import Any
 import requests
 
 from export.stock import stock_export
+from scripts.commands import run_function
 from tests.real_mri import real_cases
 
 ROUNDS = 7
@@ -101,8 +102,18 @@ def warm(url: str, files: dict[str, str]) -> list[float]:
     return spent
 
 
-def main(mri: Path, exports: Path, output: Path) -> None:
-    """Write edge.json and print the table."""
+def race(mri: Path, exports: Path, output_dir: Path) -> None:
+    """Race the edge package against MONAI and its stock ONNX export on real studies, and print the table.
+
+    Args:
+        mri: folder of the real pairs.
+        exports: folder of etscnet.json.
+        output_dir: folder of edge.json, and of MONAI's stock export.
+
+    Example:
+        python -m benchmarks.edge --mri ../shared/mri --exports results/exports --output_dir results/edge/full
+    """
+    output = output_dir
     output.mkdir(parents=True, exist_ok=True)
     manifest = json.loads((exports / "etscnet.json").read_text())
     size = manifest["spatial_size"]
@@ -192,4 +203,4 @@ def _joined(size: list[int]) -> str:
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:4]))
+    run_function(race)

@@ -43,10 +43,10 @@ machine() {
 }
 
 step machine.md machine
-step full.md python -m benchmarks.edge ../shared/mri "$full" "$out/full"
-step shipped.md python -m benchmarks.edge ../shared/mri "$shipped" "$out/shipped"
-step volume_full.md python -m benchmarks.edge_volume ../shared/mri "$full"
-step volume_shipped.md python -m benchmarks.edge_volume ../shared/mri "$shipped"
+step full.md python -m benchmarks.edge --mri ../shared/mri --exports "$full" --output_dir "$out/full"
+step shipped.md python -m benchmarks.edge --mri ../shared/mri --exports "$shipped" --output_dir "$out/shipped"
+step volume_full.md python -m benchmarks.edge_volume --mri ../shared/mri --exports "$full"
+step volume_shipped.md python -m benchmarks.edge_volume --mri ../shared/mri --exports "$shipped"
 step import.md imports
 
 {

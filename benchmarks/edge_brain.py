@@ -89,13 +89,19 @@ def one_study(exports: str, images: dict[str, str], masks: dict[str, str]) -> No
 def benchmark(
     flair: str, t2w: str, flair_mask: str, t2w_mask: str, *, exports: str | None = None, output: str | None = None
 ) -> str:
-    """Export the network, score the study in a fresh process; prints the figures.
+    """Export a network of HD-BET's size, score a study with skull in a fresh process, and print the figures.
 
     Args:
-        flair, t2w: NIfTI files with skull.
-        flair_mask, t2w_mask: their brains.
-        exports: a folder of `python -m export onnx`, which gets the network; by default one is made of the bundle and left out.
-        output: a file for the figures as JSON.
+        flair: NIfTI file of the FLAIR image, with skull.
+        t2w: NIfTI file of the T2w image, with skull.
+        flair_mask: its brain.
+        t2w_mask: its brain.
+        exports: folder of `python -m export onnx`, which gets the network; None: one is made of the bundle and left out.
+        output: a JSON file for the figures, too.
+
+    Example:
+        python benchmarks/edge_brain.py --flair FLAIR.nii.gz --t2w T2w.nii.gz --flair_mask FLAIR_mask.nii.gz \\
+            --t2w_mask T2w_mask.nii.gz --output results/edge_brain.json
     """
     from export.to_onnx import export_onnx
 
@@ -113,9 +119,9 @@ def benchmark(
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
+    if sys.argv[1:2] == ["--one"]:  # what the benchmark starts
         one_study(*json.loads(sys.argv[2]))
     else:
-        import fire
+        from scripts.commands import run_function
 
-        fire.Fire(benchmark)
+        run_function(benchmark)

@@ -1,6 +1,6 @@
 """One volume read, resized and normalised: the edge package's two ways against the bundle's MONAI transforms.
 
-.venv/bin/python -m benchmarks.edge_volume MRI_DIR EXPORTS
+.venv/bin/python -m benchmarks.edge_volume --mri MRI_DIR --exports EXPORTS
 
 Each way and file in a process of its own: median of several, and what the largest resident memory grew by since the libraries
 were there.
@@ -62,8 +62,16 @@ def one(way: str, exports: Path, file: str) -> None:
     print(json.dumps({"ms": statistics.median(spent[1:]), "mb": (peak_mb() or 0.0) - before}))
 
 
-def main(mri: Path, exports: Path) -> None:
-    """Print the table."""
+def compare(mri: Path, exports: Path) -> None:
+    """Compare the edge package's two ways of preparing a volume with MONAI's transforms, and print the table.
+
+    Args:
+        mri: folder of the real pairs.
+        exports: folder of etscnet.json.
+
+    Example:
+        python -m benchmarks.edge_volume --mri ../shared/mri --exports results/exports
+    """
     environment = {**os.environ, "PYTHONPATH": f"{Path.cwd()}{os.pathsep}{Path.cwd() / 'edge'}", "OMP_NUM_THREADS": "1"}
     size = json.loads((exports / "etscnet.json").read_text())["spatial_size"]
     print(f"To {' x '.join(map(str, size))} voxels, one thread.\n")
@@ -81,7 +89,9 @@ def main(mri: Path, exports: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--one":
+    if sys.argv[1:2] == ["--one"]:  # what the benchmark starts
         one(sys.argv[2], Path(sys.argv[3]), sys.argv[4])
     else:
-        main(Path(sys.argv[1]), Path(sys.argv[2]))
+        from scripts.commands import run_function
+
+        run_function(compare)

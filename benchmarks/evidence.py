@@ -1,6 +1,6 @@
 """The report of every model on the testing part, and the figures of both reports as benchmarks/records/EVIDENCE.md.
 
-`python benchmarks/evidence.py RESULTS`, the last step of benchmarks/evidence.sh.
+`python benchmarks/evidence.py --results RESULTS`, the last step of benchmarks/evidence.sh.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from scripts.commands import run_function
 from scripts.files import write_atomically, write_csv
 from scripts.report.command import write_report
 
@@ -51,7 +52,7 @@ def report_of_testing(results: Path) -> str:
         datalist=models / "datalist.json",
         table3=results / "table3" / "table3.json",
         localization=results / "explain" / "localization" / "localization.json",
-    )
+    ).text
 
 
 def record(results: Path, said: str) -> str:
@@ -72,12 +73,19 @@ def record(results: Path, said: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def main(results: Path) -> None:
-    """Make the report, write and print the record."""
+def write_evidence(results: Path) -> str:
+    """Make the report of every model on the testing part, and write benchmarks/records/EVIDENCE.md.
+
+    Args:
+        results: folder of benchmarks/evidence.sh.
+
+    Example:
+        python benchmarks/evidence.py --results results/paper
+    """
     said = report_of_testing(results)
     write_atomically(RECORD, record(results, said))
-    print(said)
+    return said
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    run_function(write_evidence)

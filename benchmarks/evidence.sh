@@ -28,7 +28,7 @@ python -m scripts localize --dataset_dir "$out/cohort" --maps_dir "$out/explain/
   --output_dir "$out/explain/localization"
 python -m scripts table3 --output_dir "$out/table3" --spatial_size 64 64 32 --batch_size 4
 
-python -m scripts report --cohort "$out/cohort" --predictions "$out/shipped/testing/predictions.csv" --names "eTSC-Net (shipped)" \
+python -m scripts report --dataset_dir "$out/cohort" --predictions "$out/shipped/testing/predictions.csv" --names "eTSC-Net (shipped)" \
   --localization "$out/explain/localization/localization.json" --output_dir "$out/report-shipped"
 
-python benchmarks/evidence.py "$out"
+python benchmarks/evidence.py --results "$out"

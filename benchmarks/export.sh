@@ -27,7 +27,8 @@ race() {
 
 parity() { # EXPORTS, COUNT of synthetic studies beside the real pairs
   local -x MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 # torch's time, not its page faults
-  python -m benchmarks.parity_studies ../shared/mri "$synthetic/cohort-easy" "$synthetic/easy/datalist.json" "$2" "$out/studies.json"
+  python -m benchmarks.parity_studies --mri ../shared/mri --dataset_dir "$synthetic/cohort-easy" \
+    --datalist "$synthetic/easy/datalist.json" --subjects "$2" --output "$out/studies.json"
   python -m export parity --exports "$1" --datalist "$out/studies.json"
 }
 
@@ -44,7 +45,7 @@ step race.md race
 step parity_full_size.md parity results/exports 20
 step parity_shipped_size.md shipped_size
 step float16.md half
-step plans.md python -m benchmarks.tensorrt_plans results/tensorrt
+step plans.md python -m benchmarks.tensorrt_plans --output_dir results/tensorrt
 step scaling.md python -m export benchmark-scaling
 
 section() { printf '\n## %s\n\n' "$1" && cat "$out/$2"; }

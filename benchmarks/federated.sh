@@ -17,7 +17,7 @@ sites=("$out"/sites/site-{a,b,c}.json)
 rounds=${ROUNDS:-10}
 common=(--spatial_size 32 32 32 --batch_size 4 --learning_rate_decay 0.9 --seed 0)
 python -m federated compare --sites "${sites[@]}" --output_dir "$out/compare" --rounds "$rounds" --local_epochs 2 "${common[@]}" \
-  --methods "${METHODS:-fedavg,fedprox,fedbn}"
+  --methods ${METHODS:-fedavg fedprox fedbn}
 python -m federated leave-one-out --sites "${sites[@]}" --output_dir "$out/external" --epochs $((2 * rounds)) "${common[@]}"
 python -m federated simulate --sites "${sites[@]}" --output_dir "$out/rehearsal" --rounds 5 --local_epochs 1 "${common[@]}" \
   --rehearse site-b:nan@1 site-b:nan@3 site-c:late@2 --round_timeout_s "${ROUND_TIMEOUT_S:-60}"

@@ -1,4 +1,4 @@
-"""How long the report takes: `python -m benchmarks.report [CHILDREN] [MODELS]`, on a cohort on paper with known scores.
+"""How long the report takes, on a cohort on paper with known scores: `python -m benchmarks.report --subjects 1000 --models 10`.
 
 Prints wall and processor seconds of `python -m scripts report` as a process of its own, and its peak memory.
 """
@@ -12,18 +12,28 @@ import tempfile
 import time
 from pathlib import Path
 
+from scripts.commands import run_function
 from tests.report.on_paper import write_cohort, write_predictions
 
 
-def main(children: int = 1000, models: int = 10) -> str:
-    """One run, in a temporary folder."""
+def time_report(*, subjects: int = 1000, models: int = 10) -> str:
+    """Time the report of a cohort on paper with known scores, in a temporary folder.
+
+    Args:
+        subjects: of the cohort.
+        models: that are compared.
+
+    Example:
+        python -m benchmarks.report --subjects 1000 --models 10
+    """
+    children = subjects
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         labels = write_cohort(folder / "cohort", children, controlled=round(children * 39 / 95))
         files = [folder / f"model{number}" / "predictions.csv" for number in range(models)]
         for number, file in enumerate(files):
             write_predictions(file, labels, strength=(0.5 + 0.1 * number, 1.0), seed=number)
-        command = [sys.executable, "-m", "scripts", "report", "--cohort", str(folder / "cohort")]
+        command = [sys.executable, "-m", "scripts", "report", "--dataset_dir", str(folder / "cohort")]
         command += ["--predictions", *map(str, files), "--output_dir", str(folder / "report")]
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -39,4 +49,4 @@ def main(children: int = 1000, models: int = 10) -> str:
 
 
 if __name__ == "__main__":
-    print(main(*map(int, sys.argv[1:])))
+    run_function(time_report)

@@ -1,6 +1,6 @@
 """Whether the intervals cover and the tests keep their level: simulated cohorts whose truth is known.
 
-.venv/bin/python -m benchmarks.simulation [REPETITIONS] > benchmarks/records/STATISTICS.md    (some minutes on a core)
+.venv/bin/python -m benchmarks.simulation [--repetitions 1000] > benchmarks/records/STATISTICS.md    (some minutes on a core)
 
 Scores are binormal: uncontrolled N(0, 1), controlled N(shift, 1), AUC = Phi(shift / sqrt 2). Cohorts have the class sizes
 of the paper's test set, of its whole cohort, and of 300. What is a function of counts alone is not simulated but summed
@@ -10,13 +10,13 @@ over all counts.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from scripts.commands import run_function
 from scripts.report.document import Table
 from scripts.stats.bootstrap import auc_bca, bca, weighted_auc_difference, weighted_mean
 from scripts.stats.comparison import delong_test, mcnemar
@@ -32,8 +32,15 @@ Z = 1.959963984540054
 Inside = tuple[bool, float]  # does the interval hold the truth, and how wide is it
 
 
-def main(repetitions: int) -> str:
-    """The record, as Markdown."""
+def simulate(*, repetitions: int = 1000) -> str:
+    """Simulate cohorts whose truth is known, and print how often intervals cover and tests reject, as Markdown.
+
+    Args:
+        repetitions: cohorts a row.
+
+    Example:
+        python -m benchmarks.simulation --repetitions 1000
+    """
     tables = [
         auc_table(repetitions),
         test_table(repetitions),
@@ -45,11 +52,11 @@ def main(repetitions: int) -> str:
     head = [
         "# Coverage of the intervals, level of the tests",
         "",
-        f"The output of `.venv/bin/python -m benchmarks.simulation {repetitions}`: {repetitions} cohorts a row,",
+        f"The output of `.venv/bin/python -m benchmarks.simulation --repetitions {repetitions}`: {repetitions} cohorts a row,",
         f"{RESAMPLES} resamples a bootstrap, seeded. Intervals are at 95 %, tests at 5 %; one standard error of these figures is",
         f"{error:.2f} %. All numbers are percent but widths, AUC, Brier score, sensitivity, specificity and rho.",
     ]
-    return "\n".join([*head, *(f"\n## {table.to_markdown()}" for table in tables), ""])
+    return "\n".join([*head, *(f"\n## {table.to_markdown()}" for table in tables)])
 
 
 def cohorts(m: int, n: int, area: float, repetitions: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
@@ -276,4 +283,4 @@ def coverage(found: list[Inside]) -> str:
 
 
 if __name__ == "__main__":
-    print(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000), end="")
+    run_function(simulate)

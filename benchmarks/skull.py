@@ -1,6 +1,6 @@
 """The test for a skull, on images with one and without: no miss, no false alarm.
 
-.venv/bin/python -m benchmarks.skull MRI_DIR COHORT_DIR
+.venv/bin/python -m benchmarks.skull --mri MRI_DIR --dataset_dir COHORT_DIR
 
 MRI_DIR is ../shared/mri, COHORT_DIR a synthetic cohort (`python -m scripts phantom`). "passed by volume": images whose tissue
 fills no more than a brain, which the volume alone would let pass. A head shrunk to 0.65 is as large as a small baby's.
@@ -8,7 +8,6 @@ fills no more than a brain, which the volume alone would let pass. A head shrunk
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from tqdm import tqdm
 from scripts.bids import find_cases
 from scripts.brain_extraction.skull import MAX_SKULL_SHARE, skull_share
 from scripts.checks import BRAIN_ML
+from scripts.commands import run_function
 from tests.real_mri import real_cases
 
 KEYS = ("flair", "t2w")
@@ -57,10 +57,18 @@ def images(mri: Path, cohort: Path) -> Iterator[Image]:
             yield "synthetic heads, masked exactly", False, np.where(mask, values, np.float32(0)), affine
 
 
-def table(mri: Path, cohort: Path) -> str:
-    """Markdown: a row a group of images."""
+def measure(mri: Path, dataset_dir: Path) -> str:
+    """Test images with a skull and without one for it, and print a table, a row a group of images.
+
+    Args:
+        mri: folder of the real pairs.
+        dataset_dir: BIDS folder of a synthetic cohort with skulls and masks.
+
+    Example:
+        python -m benchmarks.skull --mri ../shared/mri --dataset_dir data/cohort
+    """
     groups: dict[str, list[tuple[bool, float, bool]]] = defaultdict(list)
-    for group, skull, values, affine in images(mri, cohort):
+    for group, skull, values, affine in images(mri, dataset_dir):
         millilitres = float(np.count_nonzero(values > 0)) * abs(float(np.linalg.det(affine[:3, :3]))) / 1000
         small = BRAIN_ML[0] <= millilitres <= BRAIN_ML[1]
         groups[group].append((skull, skull_share(values, affine), small))
@@ -91,4 +99,4 @@ def _load(file: str) -> tuple[Array, NDArray[np.float64]]:
 
 
 if __name__ == "__main__":
-    print(table(Path(sys.argv[1]), Path(sys.argv[2])))
+    run_function(measure)

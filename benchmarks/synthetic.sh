@@ -36,9 +36,9 @@ done
 train_and_test easy
 train_and_test null
 
-python -m scripts halve --model_file "$out/easy/model.pt" --output "$out/shipped/model.pt"
+python -m scripts halve --checkpoint "$out/easy/model.pt" --output "$out/shipped/model.pt"
 python -m scripts reference --checkpoint "$out/shipped/model.pt" --dataset_dir "$out/cohort-easy" \
   --datalist "$out/easy/datalist.json" --cache_dir "$out/easy/cache"
 evaluate easy "$out/shipped/model.pt" "$out/shipped/evaluation"
-python benchmarks/synthetic_table.py "$out"
+python benchmarks/synthetic_table.py --results "$out"
 python benchmarks/drift.py --dataset_dir "$out/cohort-easy" --datalist "$out/easy/datalist.json" --checkpoint "$out/shipped/model.pt"

@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from scripts.commands import run_function
+
 EVIDENCE = Path(__file__).parents[1] / "bundle" / "docs" / "evidence"
 FIGURES = ("auc", "acc", "sensitivity", "specificity", "balanced_accuracy")
 
@@ -40,8 +44,15 @@ def scores(path: Path) -> dict[str, float]:
         return {row["case"]: float(row["score"]) for row in csv.DictReader(file)}
 
 
-def main(results: Path) -> None:
-    """Print the table, write it, and copy what it comes from."""
+def write_table(results: Path) -> str:
+    """Write the table of benchmarks/synthetic.sh to bundle/docs/evidence, and copy there what it comes from.
+
+    Args:
+        results: folder of benchmarks/synthetic.sh.
+
+    Example:
+        python benchmarks/synthetic_table.py --results results/synthetic
+    """
     EVIDENCE.mkdir(parents=True, exist_ok=True)
     for preset in ("easy", "null"):
         for name in (
@@ -56,8 +67,8 @@ def main(results: Path) -> None:
     (EVIDENCE / "README.md").write_text(
         f"# Synthetic evidence: the output of `bash benchmarks/synthetic.sh`\n\n{table}\n"
     )
-    print(table)
+    return table
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    run_function(write_table)

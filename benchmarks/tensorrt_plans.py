@@ -3,13 +3,12 @@
 TensorRT-RTX plans without a GPU: this runs on any x86-64 Linux. The 3-D graph is torch's own export; its float16 form
 is made by ONNX Runtime's converter, the stock way. Scores are not compared here: `python -m export parity` does that.
 
-    .venv/bin/python -m benchmarks.tensorrt_plans results/tensorrt
+    .venv/bin/python -m benchmarks.tensorrt_plans --output_dir results/tensorrt
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import onnx
@@ -20,6 +19,7 @@ from export.bundle import load_bundle
 from export.forms import FORMS
 from export.to_onnx import write_forms
 from export.to_tensorrt import EngineRecord, build_engine
+from scripts.commands import run_function
 
 SIZE = (256, 256, 128)
 LOWERED = {
@@ -29,8 +29,16 @@ LOWERED = {
 }
 
 
-def main(folder: Path) -> None:
-    """Export, plan, and write plans.json and plans.md."""
+def plan(output_dir: Path) -> str:
+    """Plan the graphs by TensorRT-RTX, and write plans.json and plans.md.
+
+    Args:
+        output_dir: folder of both, of the graphs and of the engines.
+
+    Example:
+        python -m benchmarks.tensorrt_plans --output_dir results/tensorrt
+    """
+    folder = output_dir
     folder.mkdir(parents=True, exist_ok=True)
     names = ("volume", *LOWERED.values())
     write_forms(load_bundle("bundle"), {name: FORMS[name] for name in names}, folder, spatial_size=SIZE)
@@ -51,7 +59,7 @@ def main(folder: Path) -> None:
         + "\n"
     )
     (folder / "plans.md").write_text(text + "\n")
-    print(text)
+    return text
 
 
 def table(plans: dict[tuple[str, str], EngineRecord]) -> str:
@@ -74,4 +82,4 @@ def table(plans: dict[tuple[str, str], EngineRecord]) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    run_function(plan)

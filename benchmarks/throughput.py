@@ -1,6 +1,6 @@
 """Studies a minute of `run inference` by one process and by two, and where a study's time goes.
 
-    python -m benchmarks.throughput [--studies 40] [--repeats 5] [--section benchmarks/records/SCALE.md]
+    python -m benchmarks.throughput [--studies 40] [--runs 5] [--output benchmarks/records/SCALE.md]
 
 A synthetic cohort of a few children, linked to as many studies as wanted, scored with the
 shipped weights at their size, one thread a process. Runs alternate, so that a change of the machine's load meets both.
@@ -22,11 +22,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fire
 from monai.bundle import ConfigParser
 
 from benchmarks.sections import write_section
 from scripts.cohort import find_cases
+from scripts.commands import run_function
 from scripts.machine import describe_machine, versions
 
 ROOT = Path(__file__).parents[1]
@@ -36,29 +36,32 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def measure(
-    studies: int = 40, repeats: int = 5, section: str = "benchmarks/records/SCALE.md", device: str = "cpu"
+    *, studies: int = 40, runs: int = 5, output: str = "benchmarks/records/SCALE.md", device: str = "cpu"
 ) -> str:
-    """Measure, and write the record's section on throughput.
+    """Measure studies a minute by one process and by two, and write the record's section on throughput.
 
     Args:
         studies: of the cohort.
-        repeats: of each way.
-        section: the record.
-        device: "cpu", or "cuda": then the threads' and GPUs' visibility are as they are.
+        runs: of each way.
+        output: the Markdown file, whose section is written anew.
+        device: cpu; or cuda: then the threads' and GPUs' visibility are as they are.
+
+    Example:
+        python -m benchmarks.throughput --studies 24 --runs 5
     """
     if device != "cpu":
         ENVIRONMENT.pop("CUDA_VISIBLE_DEVICES")
     load = [os.getloadavg()[0]]
     with tempfile.TemporaryDirectory() as folder:
         cohort = linked_cohort(Path(folder), studies)
-        runs: dict[int, list[dict[str, float]]] = {1: [], 2: []}
-        for repeat in range(repeats):
+        timed: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+        for repeat in range(runs):
             for processes in (1, 2) if repeat % 2 else (2, 1):
-                runs[processes].append(run(cohort, Path(folder) / "out", processes, device))
+                timed[processes].append(run(cohort, Path(folder) / "out", processes, device))
                 load.append(os.getloadavg()[0])
         steps = split(cohort, device)
-    text = tables(runs, steps, studies, load)
-    write_section(ROOT / section, "Throughput", text)
+    text = tables(timed, steps, studies, load)
+    write_section(ROOT / output, "Throughput", text)
     return text
 
 
@@ -161,7 +164,7 @@ def tables(
     """The section."""
     machine = describe_machine()
     said = [
-        f"`python -m benchmarks.throughput --studies {studies} --repeats {len(runs[1])}`: {studies} studies (links to {CHILDREN} "
+        f"`python -m benchmarks.throughput --studies {studies} --runs {len(runs[1])}`: {studies} studies (links to {CHILDREN} "
         "synthetic children), brain masks given, shipped weights at their size, no pictures, one thread a process. "
         f"{machine['cpu']}, {machine['logical_cores']} logical cores, shared with other work: load average {min(load):.1f} to "
         f"{max(load):.1f} during the runs. torch {versions(['torch'])['torch']}. Medians of {len(runs[1])}, runs alternating.",
@@ -201,4 +204,4 @@ def tables(
 
 
 if __name__ == "__main__":
-    fire.Fire(measure)
+    run_function(measure)

@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 import torch
 
 from benchmarks.live_bytes import Counted, count_step
 from benchmarks.sections import write_section
+from scripts.commands import run_function
 from scripts.machine import describe_machine, forget_peak, resident_bytes, versions
 from scripts.network import BranchLoss, ETSCNet
 
@@ -40,21 +40,24 @@ BATCHES = (1, 2, 4)
 WAYS = [(amp, checkpointing) for amp in (False, True) for checkpointing in (False, True)]
 
 
-def measure(device: str = "cpu", measure: bool = True, section: str = "benchmarks/records/SCALE.md") -> str:
-    """Count, measure, and write the sections.
+def measure(*, device: str = "cpu", measure: bool = True, output: str = "benchmarks/records/SCALE.md") -> str:
+    """Count the memory of a training step, measure it, and write the record's sections.
 
     Args:
-        device: "cpu", "cuda", "cuda:1", ...
+        device: cpu, cuda or cuda:N.
         measure: whether steps are run.
-        section: the record.
+        output: the Markdown file, whose sections are written anew.
+
+    Example:
+        python -m benchmarks.training_memory --device cuda
     """
     counts = {way: affine(*way) for way in WAYS}
-    write_section(ROOT / section, "Memory of a training step: the count", counted_table(counts))
+    write_section(ROOT / output, "Memory of a training step: the count", counted_table(counts))
     text = counted_table(counts)
     if measure:
         kind = torch.device(device).type
         measured = on_the_cpu() if kind == "cpu" else on_a_gpu(device, counts)
-        write_section(ROOT / section, f"Memory of a training step: measured on {kind}", measured)
+        write_section(ROOT / output, f"Memory of a training step: measured on {kind}", measured)
         text += "\n" + measured
     return text
 
@@ -217,7 +220,7 @@ def training_step(device: torch.device, size: Sequence[int], batch: int, *, amp:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
+    if sys.argv[1:2] == ["--one"]:  # what the benchmark starts
         print(json.dumps(one(json.loads(sys.argv[2]))))
     else:
-        fire.Fire(measure)
+        run_function(measure)
