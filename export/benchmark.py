@@ -25,6 +25,7 @@ from export.route import Route
 from export.routes import REFERENCE, all_routes, chosen
 from export.seeded_image import seeded_image
 from export.stock import stock_export, weights_modalities
+from scripts.answer import Answer
 from scripts.checkpoint import origin_warning, trained_size
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically
@@ -37,22 +38,25 @@ def benchmark(
     output_dir: str | Path = "results/benchmark",
     spatial_size: Sequence[int] | None = None,
     threads: int = 2,
-    repeats: int = 7,
+    runs: int = 7,
     routes: Sequence[str] | str | None = None,
-) -> str:
-    """Race every route and write what came of it.
+) -> Answer:
+    """Race every way of running the network on this machine, and write what came of it.
 
     Args:
-        bundle_root: the bundle; its models/model.pt is the network.
-        exports: the folder of `etscnet.json`; None leaves our own forms out.
-        output_dir: for the results, and for MONAI's stock export, which is made once.
-        spatial_size: (x, y, z) voxels; None: that of `exports`, or of the training. Another one can be timed, and is said.
+        bundle_root: folder of the bundle; its models/model.pt is the network.
+        exports: folder of etscnet.json; None leaves our own forms out.
+        output_dir: folder of the results, and of MONAI's stock export, which is made once.
+        spatial_size: edges in voxels; None: that of `exports`, or of the training. Another one can be timed, and is said.
         threads: of each route.
-        repeats: samples a route.
-        routes: names ("torch-eager") or families ("torch", "ours"), e.g. "ours,ort-stock"; None: all.
+        runs: samples a route.
+        routes: names, such as torch-eager or ort-stock, or families: torch, ours, ort; None: all.
+
+    Example:
+        python -m export benchmark --bundle_root bundle --exports exports --output_dir results/benchmark --runs 7
 
     Returns:
-        The table.
+        The table, and benchmark.json.
 
     Raises:
         InputError: no weights, no manifest in `exports`, files of another size there, an unknown route, too small a size.
@@ -70,13 +74,13 @@ def benchmark(
     chosen(all_routes(weights, "", exports=exports), routes)  # a wrong name is said before the long export
     stock = stock_export(bundle_root, folder, spatial_size=size)
     running = chosen(all_routes(weights, stock, exports=exports), routes)
-    settings = Settings(threads=int(threads), repeats=int(repeats))
+    settings = Settings(threads=int(threads), repeats=int(runs))
     result = run_race(running, weights, stock=stock, spatial_size=size, settings=settings)
     write_atomically(folder / "benchmark.json", json.dumps(result.to_dict(), indent=2) + "\n")
     text = table(result)
     write_atomically(folder / "benchmark.md", text)
     draw(result, folder)
-    return text
+    return Answer(text, result.to_dict())
 
 
 def run_race(

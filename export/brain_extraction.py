@@ -36,23 +36,27 @@ ZYX = (2, 1, 0)  # nnU-Net's readers give (z, y, x); the image's axes are (x, y,
 
 
 def export_brain_extraction(
-    model_dir: str | Path,
+    hd_bet_weights: str | Path,
     output_dir: str | Path = "exports",
     *,
     trust: str | None = None,
-    mirror: bool = False,
+    hd_bet_mirroring: bool = False,
     largest_part: bool = True,
     images: str | Sequence[str] = (),
 ) -> str:
-    """The verb `brain-extraction`: write brain_extraction.onnx and brain_extraction.json.
+    """Write HD-BET's network as ONNX, proven against torch: brain_extraction.onnx and brain_extraction.json.
 
     Args:
-        model_dir: holds plans.json, dataset.json and fold_all/checkpoint_final.pth, as HD-BET's release_2.0.0 does.
-        output_dir: where the files go, beside those of `python -m export onnx`; a failed export leaves what was there.
+        hd_bet_weights: model folder; holds plans.json, dataset.json and fold_all/checkpoint_final.pth, as HD-BET's
+            release_2.0.0 does.
+        output_dir: folder of the files, beside those of `python -m export onnx`; a failed export leaves what was there.
         trust: the SHA-256 of a checkpoint that torch can't read as plain weights; it is then unpickled, which runs its code.
-        mirror: average over mirrored patches (test-time augmentation): eight times the time.
+        hd_bet_mirroring: average over mirrored patches (test-time augmentation): eight times the time.
         largest_part: keep the largest connected part alone, which HD-BET does not do.
         images: NIfTI files, whose patches are compared beside seeded ones.
+
+    Example:
+        python -m export brain-extraction --hd_bet_weights hd-bet_params/release_2.0.0 --output_dir exports
 
     Returns:
         What was written and how close it is to torch.
@@ -60,7 +64,7 @@ def export_brain_extraction(
     Raises:
         InputError: a folder that is not HD-BET's kind, weights that are not the plan's, decisions that differ from torch's.
     """
-    model = read_model_folder(model_dir, trust=None if trust is None else str(trust))
+    model = read_model_folder(hd_bet_weights, trust=None if trust is None else str(trust))
     patch = [int(edge) for edge in model.configuration["patch_size"]]
     files = [images] if isinstance(images, str) else [str(path) for path in images]
     target = Path(output_dir)
@@ -77,9 +81,9 @@ def export_brain_extraction(
                 f"an export that decides otherwise than torch ({parity.line()})",
                 expected=f"at most {MAX_DECIDED_OTHERWISE:g} of the voxels",
                 remedy="Nothing was written. Report it.",
-                file=Path(model_dir),
+                file=Path(hd_bet_weights),
             )
-        said = manifest(model, parity, staging, mirror=mirror, largest_part=largest_part)
+        said = manifest(model, parity, staging, mirror=hd_bet_mirroring, largest_part=largest_part)
         write_atomically(staging / MANIFEST, json.dumps(said, indent=1) + "\n")
         target.mkdir(exist_ok=True)
         for name in (GRAPH, MANIFEST):  # the manifest last

@@ -20,16 +20,20 @@ def export_tensorrt(
     target: Target = "tensorrt",
     form: str = "gpu-fp32",
     memory_mb: int | None = None,
-    timing_cache: str | Path | None = None,
+    timing_cache_file: str | Path | None = None,
 ) -> str:
-    """The verb `tensorrt`: build `etscnet.engine` (`etscnet.rtx.engine`) beside the graph, and enter it in the manifest.
+    """Build a TensorRT engine, `etscnet.engine` (`etscnet.rtx.engine`), beside the graph, and enter it in the manifest.
 
     Args:
-        exports: the folder of etscnet.json.
-        target: "tensorrt", or "tensorrt-rtx", which needs no GPU to build.
-        form: the graph that it is built from.
-        memory_mb: the most MiB of device memory that a layer may use for itself; None: all there is.
-        timing_cache: see build_engine.
+        exports: folder of etscnet.json.
+        target: tensorrt, on the machine with the GPU that it is for; or tensorrt-rtx, which needs no GPU to build.
+        form: the graph that it is built from: gpu-fp32, or gpu for float16.
+        memory_mb: the most that a layer may use for itself, 10^6 bytes of device memory; None: all there is.
+        timing_cache_file: measured kernels, read if it exists and brought up to date: a second build takes less time. Of the
+            target tensorrt alone.
+
+    Example:
+        python -m export tensorrt --exports exports --form gpu-fp32
 
     Returns:
         The engine's record, as JSON.
@@ -50,7 +54,7 @@ def export_tensorrt(
     if target not in ENGINES:
         raise InputError(f"no target {target!r}", expected=" or ".join(ENGINES), remedy="Correct --target.")
     record = build_engine(
-        folder / file, folder / ENGINES[target], target=target, memory_mb=memory_mb, timing_cache=timing_cache
+        folder / file, folder / ENGINES[target], target=target, memory_mb=memory_mb, timing_cache=timing_cache_file
     )
     entry = {**record.to_dict(), "form": form}
     manifest.setdefault("engines", {})[record.file] = entry

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,8 +23,9 @@ from export.forms import FORMS, runs_on
 from export.golden import golden_image
 from export.machine import cpu_flags
 from export.manifest import TOLERANCE, read_manifest
+from scripts.answer import Answer
 from scripts.cohort import inference_cases
-from scripts.errors import InputError
+from scripts.errors import InputError, failed_check
 from scripts.files import write_atomically
 from scripts.onnx_session import Session
 from scripts.stats.roc import auc
@@ -95,21 +96,28 @@ def parity(
     *,
     dataset_dir: str | Path | None = None,
     datalist: str | Path | None = None,
-    brain_extraction: str = "hd-bet",
+    brain_extraction: Literal["hd-bet", "bet", "mask", "none"] = "hd-bet",
     config_file: str | Path | None = None,
-) -> str:
-    """The verb `parity`: run every exported form and torch on the same studies, and write parity.json beside the forms.
+) -> Answer:
+    """Run every exported form and torch on the same studies, and write parity.json beside the forms.
 
     Args:
-        bundle_root: the bundle that was exported.
-        exports: the folder of etscnet.json.
-        dataset_dir, datalist: studies as `inference` takes them, besides the golden case and the edge values. Labels in a
-            datalist give the difference of the AUC.
-        brain_extraction: of these studies.
+        bundle_root: folder of the bundle that was exported.
+        exports: folder of etscnet.json.
+        dataset_dir: BIDS folder of studies, besides the golden case and the edge values; None: those alone.
+        datalist: JSON file of studies, as inference takes it. Its labels give the difference of the AUC.
+        brain_extraction: of these studies: hd-bet, bet, mask (given masks) or none (the images are brain-extracted).
         config_file: the overlay that the export was made with.
 
+    Example:
+        python -m export parity --bundle_root bundle --exports exports --dataset_dir data/cohort --brain_extraction mask
+
+    Returns:
+        The table, and parity.json.
+
     Raises:
-        InputError: a form differs, or its files are not those of the manifest or not of this bundle.
+        FailedCheckError: a form differs.
+        InputError: the files are not those of the manifest or not of this bundle.
     """
     bundle = load_bundle(bundle_root, config_file=config_file)
     cases: Sequence[Mapping[str, Any]] = ()
@@ -120,13 +128,14 @@ def parity(
     result = prove(bundle, Path(exports), cases=cases, brain_extraction=brain_extraction)
     result.write(Path(exports) / "parity.json")
     if not result:
-        raise InputError(
+        raise failed_check(
             f"scores that are not torch's\n{result.table()}",
             expected="differences within the tolerance",
             remedy="Do not use the forms that differ; export again, and report it.",
             file=exports,
+            data=result.to_dict(),
         )
-    return result.table()
+    return Answer(result.table(), result.to_dict())
 
 
 def prove(

@@ -106,14 +106,14 @@ def _tensorrt(exports: str | Path | None) -> list[Route]:
 
 
 def chosen(routes: Sequence[Route], names: Sequence[str] | str | None) -> list[Route]:
-    """The routes of these names, or of these families ("torch", "ours"), also as "ours,ort-stock"; all of them for None.
+    """The routes of these names, or of these families ("torch", "ours"), also as one text "ours,ort-stock"; all for None.
 
     Raises:
         InputError: a name that is neither.
     """
     if names is None:
         return list(routes)
-    if isinstance(names, str):  # fire gives a list of names with a dash in them as it was typed
+    if isinstance(names, str):
         names = [name.strip(" '\"") for name in names.strip("[]()").split(",")]
     known = {route.name for route in routes} | {route.family for route in routes}
     unknown = sorted(set(names) - known)

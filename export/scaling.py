@@ -28,6 +28,7 @@ from export.routes import STOCK, all_routes
 from export.stock import stock_export, weights_modalities
 from export.to_onnx import write_forms
 from export.worker import ROOT
+from scripts.answer import Answer
 from scripts.checkpoint import read_weights, save
 from scripts.files import write_atomically
 
@@ -40,37 +41,43 @@ def benchmark_scaling(
     output_dir: str | Path = "results/scaling",
     *,
     sizes: Sequence[Sequence[int]] = SIZES,
-    modalities: Sequence[int] = MODALITIES,
+    modality_counts: Sequence[int] = MODALITIES,
     threads: int = 2,
-    repeats: int = 5,
-) -> str:
-    """Race ours and stock over sizes (with the bundle's modalities) and over numbers of modalities (at the middle size).
+    runs: int = 5,
+) -> Answer:
+    """Race our forms and the stock ones over sizes (with the bundle's modalities) and over numbers of modalities.
 
     Args:
-        bundle_root: the bundle whose weights are used.
-        output_dir: for scaling.json and scaling.md.
-        sizes: (x, y, z) voxels each.
-        modalities: how many.
+        bundle_root: folder of the bundle whose weights are used.
+        output_dir: folder of scaling.json and scaling.md.
+        sizes: edges in voxels, (x, y, z) each.
+        modality_counts: numbers of modalities, raced at the middle size.
         threads: of each route.
-        repeats: samples a route and point.
+        runs: samples a route and point.
+
+    Example:
+        python -m export benchmark-scaling --sizes "[[64,64,32],[128,128,64]]" --modality_counts 1 2 --output_dir results/scaling
 
     Returns:
-        The table.
+        The table, and scaling.json.
 
     Raises:
         InputError: no weights, or an export failed.
     """
-    settings, own = Settings(threads=int(threads), repeats=int(repeats)), len(weights_modalities(_weights(bundle_root)))
+    settings, own = Settings(threads=int(threads), repeats=int(runs)), len(weights_modalities(_weights(bundle_root)))
     middle = sizes[len(sizes) // 2]
-    points = dict.fromkeys([(tuple(size), own) for size in sizes] + [(tuple(middle), count) for count in modalities])
+    points = dict.fromkeys(
+        [(tuple(size), own) for size in sizes] + [(tuple(middle), count) for count in modality_counts]
+    )
     races: list[tuple[Sequence[int], int, Benchmark]] = []
+    content: list[dict[str, Any]] = []
     for size, count in points:
         races.append((size, count, _race_at(bundle_root, size, count, settings)))
         content = [{"spatial_size": at, "modalities": number, **race.to_dict()} for at, number, race in races]
         write_atomically(Path(output_dir) / "scaling.json", json.dumps(content, indent=2) + "\n")  # so far: it is long
     text = _table(races)
     write_atomically(Path(output_dir) / "scaling.md", text)
-    return text
+    return Answer(text, {"races": content})
 
 
 def _race_at(bundle_root: str | Path, size: Sequence[int], count: int, settings: Settings) -> Benchmark:

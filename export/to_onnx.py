@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import onnx
 import torch
@@ -114,25 +115,30 @@ def export_onnx(
     bundle_root: str | Path = "bundle",
     output_dir: str | Path = "exports",
     *,
-    forms: str | tuple[str, ...] | None = None,
+    forms: str | Sequence[str] | None = None,
     spatial_size: Sequence[int] | None = None,
     config_file: str | Path | None = None,
     dynamic_batch: bool = False,
     lean: bool = False,
-    precision: str = "fp32",
+    precision: Literal["fp32", "fp16"] = "fp32",
 ) -> str:
-    """The verb `onnx`: write the network's forms, preprocess.onnx, golden.npz, etscnet.json and parity.json.
+    """Write the network's forms in ONNX, proven against torch, with all that a device needs beside them.
+
+    Written: the forms, preprocess.onnx, golden.npz, etscnet.json (the manifest) and parity.json.
 
     Args:
-        bundle_root: the bundle.
-        output_dir: where the files go; a failed export leaves what was there.
-        forms: some of export.forms.FORMS; None: standard, gpu-fp32 and that of nchwc16, nchwc8
-            which this processor runs.
-        spatial_size: another grid than that of the training, for timing alone: the manifest says so.
+        bundle_root: folder of the bundle.
+        output_dir: folder of the files; a failed export leaves what was there.
+        forms: some of standard, gpu-fp32, gpu, gpu-batch, volume, nchwc16, nchwc8, nchwc16-lean, nchwc8-lean; None: standard,
+            gpu-fp32 and that of nchwc16, nchwc8 which this processor runs.
+        spatial_size: edges in voxels, for timing alone: another grid than the training's, and the manifest says so.
         config_file: an overlay over inference.json, for weights of another backbone.
-        dynamic_batch: of the form `volume`.
+        dynamic_batch: a free number of images; of the form volume alone.
         lean: without `forms`, also that of nchwc16-lean, nchwc8-lean which this processor runs.
-        precision: "fp32"; "fp16" without `forms`: also `gpu`, float16 but for means, scores and the interface.
+        precision: fp32; fp16 without `forms`: also gpu, float16 but for means, scores and the interface.
+
+    Example:
+        python -m export onnx --bundle_root bundle --output_dir exports
 
     Returns:
         What was written and how close it is to torch.

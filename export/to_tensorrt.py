@@ -82,7 +82,7 @@ def build_engine(
         onnx_file: a graph of fixed shapes, its weights inside.
         engine_file: to be written.
         target: "tensorrt", or "tensorrt-rtx", which needs no GPU.
-        memory_mb: the most MiB of device memory that a layer may use for itself while it runs; None: all there is.
+        memory_mb: the most that a layer may use for itself while it runs, 10^6 bytes of device memory; None: all there is.
         timing_cache: a file of measured kernels that is read, if it exists, and brought up to date: a second build takes less
             time. TensorRT alone: TensorRT-RTX measures nothing.
 
@@ -94,9 +94,9 @@ def build_engine(
     if target not in get_args(Target):
         raise InputError(f"no target {target!r}", expected=" or ".join(get_args(Target)), remedy="Give one of them.")
     if memory_mb is not None and memory_mb < 1:
-        raise InputError(f"{memory_mb} MiB of memory", expected="1 or more", remedy="Leave --memory_mb out for all.")
+        raise InputError(f"{memory_mb} MB of memory", expected="1 or more", remedy="Leave --memory_mb out for all.")
     if timing_cache is not None and target == "tensorrt-rtx":
-        remedy = "Leave --timing_cache out."
+        remedy = "Leave --timing_cache_file out."
         raise InputError("a timing cache for TensorRT-RTX", expected="none: it measures nothing", remedy=remedy)
     content = _read(onnx_file)
     precisions = _precisions(onnx_file, content)
@@ -121,7 +121,7 @@ def build_engine(
     config.max_aux_streams = 0  # parallel streams hold more memory, and the branches gain nothing by them
     config.progress_monitor = progress
     if memory_mb is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, memory_mb * 2**20)
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, memory_mb * 10**6)
     capability = _aim(trt, config, target, gpu)
     if timing_cache is not None:
         _read_timing_cache(config, Path(timing_cache), log)

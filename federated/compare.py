@@ -24,6 +24,7 @@ from federated.plan import Plan
 from federated.simulate import read_sites, run_simulation
 from federated.site_file import SiteFile
 from federated.tables import write_tables
+from scripts.answer import Answer
 from scripts.errors import InputError
 from scripts.experiments.child import ended_by_signals
 from scripts.experiments.model_run import ModelRun, Place, Settings
@@ -48,23 +49,33 @@ def compare(
     proximal: float = 0.01,
     methods: Sequence[str] = METHODS,
     min_children: int = 3,
-) -> str:
-    """Train every model, then cross-site evaluation.
+) -> Answer:
+    """Train each site alone, all of them pooled and federated, and compare what every model says of every site.
 
     Args:
-        sites: the sites' files.
-        output_dir: of everything.
-        rounds, local_epochs: of the federated trainings; the others have rounds * local_epochs epochs.
-        spatial_size, batch_size, learning_rate, learning_rate_decay, seed: of all.
+        sites: the sites' files, SITE.json (`site_file.py`).
+        output_dir: folder of everything.
+        rounds: of the federated trainings; the others have rounds * local_epochs epochs.
+        local_epochs: that a site trains in a round.
+        spatial_size: edges of the image in voxels, three multiples of 32.
+        batch_size: images of a training step.
+        learning_rate: of Adam.
+        learning_rate_decay: of the rate, as in train.json.
+        seed: of everything random, a whole number from 0 on.
         proximal: FedProx's mu.
-        methods: the federated trainings that are compared, of "fedavg", "fedprox", "fedbn".
-        min_children: as of `simulate`.
+        methods: the federated trainings that are compared: fedavg, fedprox, fedbn.
+        min_children: of either outcome, for a site to send a histogram or a metric of a part.
+
+    Example:
+        python -m federated compare --sites data/sites/site-a.json data/sites/site-b.json data/sites/site-c.json \\
+            --spatial_size 64 64 32 --rounds 50 --methods fedavg fedbn --output_dir results/compare
 
     Returns:
-        The table in Markdown.
+        The table in Markdown, its cells and the differences.
 
     Raises:
-        InputError, CohortError: sites or settings are at fault, or a training failed; the others are kept.
+        InputError: sites or settings are at fault, or a training failed; the others are kept.
+        CohortError: several cases are at fault.
     """
     plan = Plan.of(
         {
@@ -114,7 +125,9 @@ def compare(
     titles |= {name: federated_titles[name] for name in federated}
     pairs = [("fedavg", OWN), ("fedavg", "pooled"), ("pooled", OWN), ("fedprox", "fedavg"), ("fedbn", "fedavg")]
     pairs = [pair for pair in pairs if predictions.keys() >= set(pair)]
-    return write_tables(output, cells(predictions), differences(predictions, pairs), titles=titles)
+    found, compared = cells(predictions), differences(predictions, pairs)
+    data = {"cells": [one.to_dict() for one in found], "differences": [one.to_dict() for one in compared]}
+    return Answer(write_tables(output, found, compared, titles=titles), data)
 
 
 def variants(plan: Plan, proximal: float, methods: Sequence[str] = METHODS) -> dict[str, Plan]:

@@ -19,6 +19,7 @@ from federated.compare import MODALITIES, run_alone
 from federated.datalists import read_splits, root_of, write_left_out
 from federated.plan import Plan
 from federated.simulate import read_sites
+from scripts.answer import Answer
 from scripts.experiments.child import ended_by_signals
 from scripts.experiments.options import several
 from scripts.files import write_atomically, write_csv
@@ -36,19 +37,29 @@ def leave_one_out(
     learning_rate: float = 0.001,
     learning_rate_decay: float = 0.0,
     seed: int = 0,
-) -> str:
-    """Train without each site in turn, test on it.
+) -> Answer:
+    """Train on all sites but one, pooled, and test on that one; each in turn.
 
     Args:
-        sites: the sites' files.
-        output_dir: of everything.
-        epochs, spatial_size, batch_size, learning_rate, learning_rate_decay, seed: of every training, as in train.json.
+        sites: the sites' files, SITE.json (`site_file.py`).
+        output_dir: folder of everything.
+        epochs: of every training.
+        spatial_size: edges of the image in voxels, three multiples of 32.
+        batch_size: images of a training step.
+        learning_rate: of Adam.
+        learning_rate_decay: of the rate, as in train.json.
+        seed: of everything random, a whole number from 0 on.
+
+    Example:
+        python -m federated leave-one-out --sites data/sites/site-a.json data/sites/site-b.json data/sites/site-c.json \\
+            --spatial_size 64 64 32 --epochs 100 --output_dir results/external
 
     Returns:
-        The table in Markdown.
+        The table in Markdown, and every site's metrics.
 
     Raises:
-        InputError, CohortError: sites or settings are at fault, or a training failed; the others are kept.
+        InputError: sites or settings are at fault, or a training failed; the others are kept.
+        CohortError: several cases are at fault.
     """
     said = {"rounds": epochs, "local_epochs": 1, "spatial_size": spatial_size, "batch_size": batch_size, "seed": seed}
     plan = Plan.of({**said, "learning_rate": learning_rate, "learning_rate_decay": learning_rate_decay})
@@ -62,7 +73,7 @@ def leave_one_out(
             split = write_left_out(output / f"{name}.json", splits, root, MODALITIES, site=site.name)
             run_alone(output / name, root, split, read, plan)
             found[site.name] = json.loads((output / name / "testing" / "metrics.json").read_text())["fused"]
-    return write_external(output, found)
+    return Answer(write_external(output, found), found)
 
 
 def write_external(output: Path, found: Mapping[str, Mapping[str, Any]]) -> str:

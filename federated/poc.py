@@ -50,12 +50,24 @@ def poc(
     min_children: int = 3,
     round_timeout_s: int = 3600,
 ) -> str:
-    """Provision, start, submit, wait, download, stop.
+    """Train over several sites in a provisioned federation with certificates, every party in a process of its own.
+
+    Provision, start, submit, wait, download, stop.
 
     Args:
-        sites: the sites' files.
-        output_dir: of everything; a POC that is there is replaced.
-        rounds, local_epochs, spatial_size, batch_size, seed, min_children, round_timeout_s: as of `simulate`.
+        sites: the sites' files, SITE.json (`site_file.py`).
+        output_dir: folder of everything; a POC that is there is replaced.
+        rounds: of the training.
+        local_epochs: that a site trains in a round.
+        spatial_size: edges of the image in voxels, three multiples of 32.
+        batch_size: images of a training step.
+        seed: of everything random, a whole number from 0 on.
+        min_children: of either outcome, for a site to send a histogram or a metric of a part.
+        round_timeout_s: seconds after which a silent site is left out of the round.
+
+    Example:
+        python -m federated poc --sites data/sites/site-a.json data/sites/site-b.json data/sites/site-c.json \\
+            --spatial_size 64 64 32 --output_dir results/poc
 
     Returns:
         What came of it.

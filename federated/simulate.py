@@ -15,7 +15,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -23,6 +23,7 @@ from federated.job import CONTROLLER, PERMISSIONS, write_job
 from federated.plan import Plan
 from federated.rehearsal import EXECUTOR, parsed
 from federated.site_file import SiteFile, read_site
+from scripts.answer import Answer
 from scripts.errors import CohortError, InputError
 from scripts.experiments.child import ended_by_signals, last_lines, run_logged
 from scripts.experiments.options import ROOT, several
@@ -43,36 +44,48 @@ def simulate(
     learning_rate_decay: float = 0.0,
     seed: int = 0,
     proximal: float = 0.0,
-    local_batch_norm: str = "none",
+    local_batch_norm: Literal["none", "statistics", "all"] = "none",
     bins: int = 50,
     min_children: int = 3,
     min_sites: int = 2,
     round_timeout_s: int = 3600,
-    checkpoint: str = "",
+    checkpoint: str | None = None,
     rehearse: Sequence[str] = (),
     result_filters: Sequence[Mapping[str, Any]] = (),
-) -> str:
-    """Train over several sites, find fusion weights and threshold, and evaluate at every site.
+) -> Answer:
+    """Train over several sites in NVFlare's simulator, find fusion weights and threshold, and evaluate at every site.
 
     Args:
         sites: the sites' files, SITE.json (`site_file.py`).
-        output_dir: of everything.
-        rounds, local_epochs, spatial_size, modalities, batch_size, learning_rate, learning_rate_decay, seed: of the training.
+        output_dir: folder of everything.
+        rounds: of the training.
+        local_epochs: that a site trains in a round.
+        spatial_size: edges of the image in voxels, three multiples of 32.
+        modalities: flair, t2w or both.
+        batch_size: images of a training step.
+        learning_rate: of Adam.
+        learning_rate_decay: of the rate, as in train.json.
+        seed: of everything random, a whole number from 0 on.
         proximal: FedProx's mu; 0 is FedAvg.
-        local_batch_norm: what of batch norm stays at a site: none, statistics or all.
+        local_batch_norm: what of batch norm stays at a site: none, statistics or all (FedBN).
         bins: of a score histogram.
         min_children: of either outcome, for a site to send a histogram or a metric of a part.
         min_sites: fewer usable answers change nothing.
-        round_timeout_s: after which a silent site is left out of the round.
-        checkpoint: weights to begin with.
-        rehearse: faults to be made on purpose, SITE:KIND@ROUND, e.g. site-b:nan@1, site-c:late@2 (`rehearsal.py`).
-        result_filters: NVFlare filters of what leaves a site (`job.py`).
+        round_timeout_s: seconds after which a silent site is left out of the round.
+        checkpoint: weights to begin with; None: drawn from the seed.
+        rehearse: faults to be made on purpose, SITE:KIND@ROUND, such as site-b:nan@1, site-c:late@2 (`rehearsal.py`).
+        result_filters: NVFlare filters of what leaves a site, mappings of `path` and `args` (`job.py`).
+
+    Example:
+        python -m federated simulate --sites data/sites/site-a.json data/sites/site-b.json data/sites/site-c.json \\
+            --spatial_size 64 64 32 --rounds 50 --output_dir results/fedavg
 
     Returns:
-        What came of it.
+        What came of it, and sites.json and rounds.json.
 
     Raises:
-        InputError, CohortError: sites or settings are at fault, or the training is.
+        InputError: sites or settings are at fault, or the training is.
+        CohortError: several cases are at fault.
     """
     plan = Plan.of(
         {
@@ -93,14 +106,16 @@ def simulate(
         }
     )
     files = [Path(str(site)).absolute() for site in several(sites)]
-    return run_simulation(
+    output = Path(str(output_dir)).absolute()
+    text = run_simulation(
         files,
-        Path(str(output_dir)).absolute(),
+        output,
         plan,
-        checkpoint=str(checkpoint),
+        checkpoint=checkpoint or "",
         rehearse=several(rehearse),
         result_filters=result_filters,
     )
+    return Answer(text, {name: json.loads((output / f"{name}.json").read_text()) for name in ("sites", "rounds")})
 
 
 def run_simulation(

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import nibabel as nib
 import numpy as np
@@ -83,23 +83,26 @@ class Child:
 def make_sites(
     output_dir: str,
     *,
-    children: Sequence[int] = CHILDREN,
-    preset: str = "easy",
+    subjects: Sequence[int] = CHILDREN,
+    preset: Literal["paper", "easy", "null"] = "easy",
     seed: int = 0,
     voxel_mm: float = 2.0,
     fractions: Sequence[float] = (0.4, 0.2, 0.4),
-    workers: int = 0,
+    workers: int | None = None,
 ) -> str:
-    """Make the three hospitals of `HOSPITALS`, or finish those that were begun.
+    """Make three synthetic hospitals with different scanners, or finish those that were begun.
 
     Args:
-        output_dir: one folder a site goes there.
-        children: how many at each site.
-        preset: of the phantom: paper, easy or null.
-        seed: of everything.
-        voxel_mm: of the phantom's anatomy; 4 is the fastest and coarsest.
-        fractions: training, validation and testing part of each site.
-        workers: processes; 0: one a core.
+        output_dir: one folder a site goes there, with its SITE.json beside it.
+        subjects: how many at each site, three numbers of 6 or more.
+        preset: how much the images tell: paper (ideal AUC 0.85), easy (0.94) or null (0.5).
+        seed: of all randomness, a whole number from 0 on.
+        voxel_mm: edge of the phantom's anatomical grid in mm; 4 is the fastest and coarsest.
+        fractions: of training, validation and testing part of each site: shares, together 1, or whole numbers of subjects.
+        workers: processes; None: one a core.
+
+    Example:
+        python -m federated sites --output_dir data/sites --seed 0 --voxel_mm 2
 
     Returns:
         What was made.
@@ -107,14 +110,14 @@ def make_sites(
     Raises:
         InputError: another number of sites, or a folder that holds other sites.
     """
-    output, counts = Path(str(output_dir)), several(children)
+    output, counts = Path(str(output_dir)), several(subjects)
     if len(counts) != len(HOSPITALS):
         raise InputError(
-            f"{len(counts)} numbers of children", expected=f"{len(HOSPITALS)}", remedy="Correct --children."
+            f"{len(counts)} numbers of subjects", expected=f"{len(HOSPITALS)}", remedy="Correct --subjects."
         )
     jobs, lines = [], []
     for number, (hospital, count) in enumerate(zip(HOSPITALS, counts, strict=True)):
-        site = Hospital(hospital.name, whole_number("children", count, least=6), hospital.controlled, hospital.scanner)
+        site = Hospital(hospital.name, whole_number("subjects", count, least=6), hospital.controlled, hospital.scanner)
         plan = Plan(str(preset), whole_number("seed", seed, least=0) * 1000 + number, float(voxel_mm), None)
         jobs += begin_site(output / site.name, site, plan)
     done = each_in_a_worker(make_child, jobs, workers=workers or cores())

@@ -95,13 +95,28 @@ def make_datalists(
     seed: int = 0,
     folds: int | None = None,
 ) -> str:
-    """The verb `cohort`: writes the datalist, or with `folds` one for each fold (`NAME_fold-1.json`, ...).
+    """Write the datalist of a cohort: its split into training, validation and testing part, stratified by outcome.
 
-    In a cross-validation the second of the `fractions` is the validation part's share of all subjects; the testing
-    part's is 1 / folds, and training takes what is left.
+    With `folds` there is one for each fold (`NAME_fold-1.json`, ...): the testing part's share is 1 / folds, and training
+    takes what validation and testing leave.
+
+    Args:
+        dataset_dir: BIDS folder with the outcomes in participants.tsv.
+        output: JSON file of the datalist.
+        modalities: the images that every child must have: flair, t2w.
+        fractions: of training, validation and testing part: shares, together 1, or whole numbers of subjects; with folds the
+            second alone counts, a share of all.
+        seed: of the draw, a whole number from 0 on.
+        folds: of a cross-validation, 2 or more; None: one split.
+
+    Example:
+        python -m scripts cohort --dataset_dir data/cohort --output data/cohort/datalist.json
 
     Returns:
         What was written, with the number of subjects by part and outcome, to be printed.
+
+    Raises:
+        InputError: no outcomes, fractions that are no split, or too few children of an outcome.
     """
     output = Path(str(output))
     if folds is None:

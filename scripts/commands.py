@@ -42,7 +42,7 @@ def run(package: str, verbs: Mapping[str, str], arguments: Sequence[str]) -> NoR
     """
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        print(overview(package, verbs))
+        _print(overview(package, verbs))
         raise SystemExit(0)
     call, in_json = read_command(package, verbs, arguments)
     _leave(call, in_json=in_json)
@@ -74,7 +74,10 @@ def run_function(function: Callable[..., object], arguments: Sequence[str] | Non
         SystemExit: always.
     """
     file = Path(inspect.getfile(function))
+    module = getattr(sys.modules["__main__"], "__spec__", None)  # of `python -m MODULE`
     program = f"python {os.path.relpath(file)}"
+    if module is not None and module.origin == str(file):
+        program = f"python -m {module.name}"
     words = sys.argv[1:] if arguments is None else arguments
     given, in_json = parse(read_verb(file, function.__name__), program, words)
     _leave(lambda: function(**given), in_json=in_json)
@@ -117,12 +120,21 @@ def _leave(call: Callable[[], object], *, in_json: bool) -> NoReturn:
                 as_json({"error": str(cause or error), **(cause.data if isinstance(cause, FailedCheckError) else {})})
             )
         raise SystemExit(1) from None
-    if isinstance(said, Answer):
-        print(said.to_json() if in_json else said.text, file=sys.stderr if said.failed and not in_json else sys.stdout)
-        raise SystemExit(int(said.failed))
-    if said is not None:
-        print(said)
-    raise SystemExit(0)
+    failed = isinstance(said, Answer) and said.failed
+    text = said.to_json() if in_json and isinstance(said, Answer) else said
+    if failed and not in_json:
+        print(text, file=sys.stderr)
+    elif text is not None:
+        _print(str(text))
+    raise SystemExit(int(failed))
+
+
+def _print(text: str) -> None:
+    """To a reader who may have gone, such as `head`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 
@@ -62,18 +62,39 @@ class RefusedMaskError(InputError):
 
 
 class FailedCheckError(InputError):
-    """A check ran to its end and found something wrong.
+    """A check ran to its end and found something wrong; made by `failed_check`.
 
-    Args:
-        found, expected, remedy, file: as of InputError.
+    Attributes:
         data: everything that the check found, as JSON can hold it.
     """
 
-    def __init__(
-        self, found: str, *, expected: str, remedy: str, data: Mapping[str, Any], file: str | Path | None = None
-    ) -> None:
-        super().__init__(found, expected=expected, remedy=remedy, file=file)
-        self.data = data
+    data: Mapping[str, Any] = MappingProxyType({})
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_failed_check, (self.found, self.expected, self.remedy, self.data, self.file)
+
+
+def failed_check(
+    found: str, *, expected: str, remedy: str, data: Mapping[str, Any], file: str | Path | None = None
+) -> FailedCheckError:
+    """The error of a check that found something wrong.
+
+    Args:
+        found: what is wrong, as of InputError.
+        expected: what would have been right.
+        remedy: what the user can do about it.
+        data: everything that the check found.
+        file: the file at fault; None where there is none.
+    """
+    error = FailedCheckError(found, expected=expected, remedy=remedy, file=file)
+    error.data = data
+    return error
+
+
+def _rebuild_failed_check(
+    found: str, expected: str, remedy: str, data: Mapping[str, Any], file: str | None
+) -> FailedCheckError:
+    return failed_check(found, expected=expected, remedy=remedy, data=data, file=file)
 
 
 class CohortError(ValueError):

@@ -21,6 +21,10 @@ WIDTH = 110
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """No break inside hd-bet."""
+        return _wrapped(text, width)
+
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         """A list's values as `INT ...`."""
         return str(action.metavar) if action.nargs == "+" else super()._format_args(action, default_metavar)
@@ -41,7 +45,7 @@ def parser_of(verb: Verb, program: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=program,
         usage=usage.replace("%", "%%"),
-        description="\n\n".join(textwrap.fill(paragraph, WIDTH) for paragraph in paragraphs if paragraph),
+        description="\n\n".join("\n".join(_wrapped(paragraph, WIDTH)) for paragraph in paragraphs if paragraph),
         epilog="\n\n".join([*epilog, statuses()]),
         allow_abbrev=False,
         formatter_class=lambda prog: _Help(prog, width=WIDTH, max_help_position=32),
@@ -58,7 +62,7 @@ def parser_of(verb: Verb, program: str) -> argparse.ArgumentParser:
         groups[False].add_argument("--json", action="store_true", help=text)
     groups[False].add_argument("-h", "--help", action="help", help="show this and leave")
     if verb.further is not None:
-        parser.add_argument_group("further options", textwrap.fill(_escaped(verb.further), WIDTH - 2))
+        parser.add_argument_group("further options", "\n".join(_wrapped(_escaped(verb.further), WIDTH - 2)))
     return parser
 
 
@@ -121,6 +125,10 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
         help=_escaped(option.description + default),
         dest=option.name,
     )
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 def _escaped(text: str) -> str:

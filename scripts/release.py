@@ -111,23 +111,36 @@ def write_origin(model_file: str | Path, origin: Mapping[str, Any]) -> None:
     write_atomically(Path(model_file).with_suffix(".json"), json.dumps(content, indent=2) + "\n")
 
 
-def halve(model_file: str, output: str) -> str:
-    """Store the weights of convolutions and linear layers in half precision, everything else as it is; carry the origin over.
+def halve(checkpoint: str, output: str) -> str:
+    """Store weights of convolutions and linear layers in half precision, everything else as it is; carry the origin over.
 
-    Loading gives a float32 network again. Returns a sentence with the sizes and the largest relative rounding.
+    Loading gives a float32 network again.
+
+    Args:
+        checkpoint: the weights, such as model.pt, with model.json beside them.
+        output: file of the halved weights; `<stem>.json` is written beside it.
+
+    Example:
+        python -m scripts halve --checkpoint results/train/model.pt --output results/halved/model.pt
+
+    Returns:
+        A sentence with the sizes and the largest relative rounding.
+
+    Raises:
+        InputError: weights without their origin, or outside the range of half precision.
     """
-    state = read_weights(model_file)
-    said = provenance(model_file)
+    state = read_weights(checkpoint)
+    said = provenance(checkpoint)
     if not said:
         raise InputError(
             "model.json does not speak of these weights",
             expected="weights with their origin",
             remedy="Take the model.pt and model.json of one training.",
-            file=model_file,
+            file=checkpoint,
         )
     halved = {name: value.half() if _is_weight(name, value) else value for name, value in state.items()}
     if not all(bool(torch.isfinite(value).all()) for value in halved.values()):
-        raise InputError("weights over 65504", expected="half-precision range", remedy="Ship float32.", file=model_file)
+        raise InputError("weights over 65504", expected="half-precision range", remedy="Ship float32.", file=checkpoint)
     save(halved, output)
     write_origin(
         output, {**{k: v for k, v in said.items() if k not in ("model", "sha256")}, "half_precision_weights": True}
@@ -137,7 +150,7 @@ def halve(model_file: str, output: str) -> str:
         for name, value in state.items()
         if _is_weight(name, value)
     )
-    sizes = [Path(file).stat().st_size / 2**20 for file in (model_file, output)]
+    sizes = [Path(file).stat().st_size / 2**20 for file in (checkpoint, output)]
     return f"{sizes[0]:.1f} MiB -> {sizes[1]:.1f} MiB, largest rounding {error:.1e} of a tensor's largest weight"
 
 
@@ -150,17 +163,21 @@ def add_reference(
     config_file: str | None = None,
     cache_dir: str | None = None,
 ) -> str:
-    """The verb `reference`: add to `model.json` what the training cohort looked like, and the temperature.
+    """Add to a model's `model.json` what the training cohort looked like, and the temperature.
 
     The weights themselves are not touched. A training writes both by itself; this is for weights that lack them, or were halved.
 
     Args:
-        checkpoint: model.pt.
-        dataset_dir: the BIDS folder that the weights were trained on.
-        datalist: its split.
-        bundle_root: whose inference.json gives network and preprocessing.
+        checkpoint: the weights, such as model.pt, with model.json beside them.
+        dataset_dir: BIDS folder that they were trained on.
+        datalist: JSON file of its split.
+        bundle_root: folder of the bundle, whose inference.json gives network and preprocessing.
         config_file: an overlay over it, for weights of another backbone.
-        cache_dir: of preprocessed images; None keeps nothing.
+        cache_dir: folder of preprocessed images; None keeps nothing.
+
+    Example:
+        python -m scripts reference --checkpoint results/train/model.pt --dataset_dir data/cohort \\
+            --datalist data/cohort/datalist.json
 
     Returns:
         What was found.

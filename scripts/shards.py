@@ -17,6 +17,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
+from scripts.answer import Answer
 from scripts.errors import InputError
 from scripts.files import write_atomically
 from scripts.prediction_table import write_tables
@@ -114,25 +115,28 @@ def read_all(folder: str | Path) -> Merged:
     return Merged(results, [row for row in rows if "reason" in row], shards[0].modalities)
 
 
-def merge(output_dir: str) -> str:
-    """The verb `merge`: one predictions.csv and failures.csv of what several processes wrote into one folder.
+def merge(output_dir: str) -> Answer:
+    """Make one predictions.csv and failures.csv of what several processes wrote into one folder.
 
     Args:
-        output_dir: of all of them.
+        output_dir: the folder, the same that all of them were given.
+
+    Example:
+        python -m scripts merge --output_dir results/scores
 
     Returns:
-        What was found.
+        How many were scored, and the failures.
 
     Raises:
         InputError: as `read_all`.
-        SystemExit: status 1, once the tables are written: studies failed.
     """
     merged = read_all(str(output_dir))
     write_tables(output_dir, merged.results, merged.failures, modalities=merged.modalities)
-    said = f"{len(merged.results)} scored, {len(merged.failures)} failed: {Path(str(output_dir)) / 'predictions.csv'}"
-    if merged.failures:
-        raise SystemExit("\n".join([said, *(f"  {failure['reason']}" for failure in merged.failures[:20])]))
-    return said
+    table = Path(str(output_dir)) / "predictions.csv"
+    text = f"{len(merged.results)} scored, {len(merged.failures)} failed: {table}"
+    text = "\n".join([text, *(f"  {failure['reason']}" for failure in merged.failures[:20])])
+    data = {"table": table, "scored": len(merged.results), "failures": merged.failures}
+    return Answer(text, data, failed=bool(merged.failures))
 
 
 def _files(folder: str | Path) -> list[Path]:

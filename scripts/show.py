@@ -8,19 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.answer import Answer
 from scripts.errors import InputError
 
 MEANING = "score: that seizures will be controlled after one year of medication; at the threshold or above: controlled"
 
 
-def show(output_dir: str | Path) -> str:
-    """The verb `show`: what an inference or an evaluation found, study by study, and what must be said of it.
+def show(output_dir: str | Path) -> Answer:
+    """Show what an inference or an evaluation found, study by study, and what must be said of it.
 
     Args:
-        output_dir: of the run; holds predictions.csv, failures.csv and one JSON (and picture) a case.
+        output_dir: folder of the run; holds predictions.csv, failures.csv and one JSON (and picture) a case.
+
+    Example:
+        python -m scripts show --output_dir results/scores
 
     Returns:
-        The text to be printed.
+        The table, and every CASE.json.
 
     Raises:
         InputError: the folder holds no finished run, or a case's result is missing or damaged.
@@ -37,7 +41,8 @@ def show(output_dir: str | Path) -> str:
     )
     lines += of_all
     lines += [f"{one['case']}: {text}" for one in results for text in one["warnings"] if text not in of_all]
-    return "\n".join(lines)
+    data = {"table": folder / "predictions.csv", "results": results, "failures": failures}
+    return Answer("\n".join(lines), data)
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:

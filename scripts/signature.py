@@ -6,8 +6,8 @@ Nothing is imported: a command line that is wrong, or only asks for help, need n
 from __future__ import annotations
 
 import ast
-import inspect
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def split_docstring(docstring: str) -> tuple[str, str, dict[str, str]]:
     return (
         " ".join(summary.split()),
         text,
-        {name: inspect.cleandoc("\n".join(lines)) for name, lines in sections.items()},
+        {name: textwrap.dedent("\n".join(lines)).strip() for name, lines in sections.items()},
     )
 
 

@@ -116,7 +116,7 @@ def check_fractions(fractions: Sequence[float]) -> list[float]:
 
 def _sizes(fractions: Sequence[float], n: int) -> list[int]:
     numbers = check_fractions(fractions)
-    if all(isinstance(x, int) for x in numbers) and sum(numbers) == n:
+    if all(float(x).is_integer() for x in numbers) and sum(numbers) == n:
         return [int(x) for x in numbers]
     if abs(sum(numbers) - 1) > 1e-6:  # 1/3 written with seven digits or more passes
         raise InputError(

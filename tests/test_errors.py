@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.errors import CohortError, InputError
+from scripts.errors import CohortError, FailedCheckError, InputError, failed_check
 
 FAULT = InputError(
     "the image has 4 axes", expected="3", remedy="Give one volume.", case="sub-01", file=Path("a") / "b.nii"
@@ -40,6 +40,10 @@ def test_a_fault_is_a_value_error() -> None:
 def test_pickling_keeps_every_part(protocol: int) -> None:
     copy = pickle.loads(pickle.dumps(FAULT, protocol))
     assert type(copy) is InputError and vars(copy) == vars(FAULT) and str(copy) == str(FAULT)
+
+    check = failed_check("2 differ", expected="none", remedy="Look.", data={"differ": 2}, file="a.json")
+    copy = pickle.loads(pickle.dumps(check, protocol))
+    assert type(copy) is FailedCheckError and vars(copy) == vars(check) and copy.data == {"differ": 2}
 
     cohort = pickle.loads(pickle.dumps(CohortError([FAULT, FAULT]), protocol))
     assert type(cohort) is CohortError and [str(error) for error in cohort.errors] == [str(FAULT)] * 2

@@ -231,8 +231,7 @@ def test_the_jobs_of_an_array_need_not_know_each_other(
     names = {path.name for path in (done / "out").iterdir()}
     assert names == {*(f"{name}.json" for name in NAMES if name != "sub-01"), "shards"}, "no metrics of a share"
     for _ in range(2):  # merging again changes nothing
-        with pytest.raises(SystemExit, match="4 scored, 1 failed"):
-            merge(str(done / "out"))
+        assert "4 scored, 1 failed" in merge(str(done / "out")).text
         assert [{**row, "seconds": ""} for row in rows(done)] == [row for row in expected if row["case"] != "sub-01"]
     prepared()
     infer(done, share=(1, 3))  # another number of them keeps what those have scored

@@ -41,7 +41,7 @@ def write_run(folder: Path, *, cases: int, failures: int = 0, pictures: bool = T
 
 def test_every_study_has_a_row_with_its_own_figures(tmp_path: Path) -> None:
     write_run(tmp_path, cases=3)
-    header, first, second, third, *rest = show(tmp_path).splitlines()
+    header, first, second, third, *rest = show(tmp_path).text.splitlines()
     assert header.split() == ["case", "label", "score", "flair", "t2w", "threshold", "decision", "seconds", "picture"]
     picture = str(tmp_path / "sub-001.png")
     assert first.split() == ["sub-001", "0", "0.250", "0.125", "0.375", "0.500", "uncontrolled", "3.5", picture]
@@ -53,7 +53,7 @@ def test_every_study_has_a_row_with_its_own_figures(tmp_path: Path) -> None:
 
 def test_what_must_be_said_is_said_once(tmp_path: Path) -> None:
     write_run(tmp_path, cases=2)
-    lines = show(tmp_path).splitlines()
+    lines = show(tmp_path).text.splitlines()
     assert lines[-3:] == ["model 0.1.0+12345678 on cpu", "Research only, not for diagnosis.", "Synthetic."]
 
 
@@ -62,13 +62,13 @@ def test_what_is_said_of_one_study_bears_its_name(tmp_path: Path) -> None:
     path = tmp_path / "sub-002.json"
     result = json.loads(path.read_text())
     path.write_text(json.dumps({**result, "warnings": [*result["warnings"], "Unlike the training cohort."]}))
-    lines = show(tmp_path).splitlines()
+    lines = show(tmp_path).text.splitlines()
     assert lines[-3:] == ["Research only, not for diagnosis.", "Synthetic.", "sub-002: Unlike the training cohort."]
 
 
 def test_failures_are_told_with_their_reasons(tmp_path: Path) -> None:
     write_run(tmp_path, cases=0, failures=2)
-    assert show(tmp_path).splitlines() == [
+    assert show(tmp_path).text.splitlines() == [
         f"0 scored, 2 failed: {tmp_path / 'predictions.csv'}",
         "failed: case sub-900: no t2w image",
         "failed: case sub-901: no t2w image",
@@ -78,14 +78,14 @@ def test_failures_are_told_with_their_reasons(tmp_path: Path) -> None:
 def test_results_of_earlier_runs_in_the_folder_are_left_out(tmp_path: Path) -> None:
     write_run(tmp_path, cases=3)
     write_run(tmp_path, cases=1)
-    text = show(tmp_path)
+    text = show(tmp_path).text
     assert "sub-001" in text
     assert "sub-002" not in text
 
 
 def test_without_pictures_none_is_named(tmp_path: Path) -> None:
     write_run(tmp_path, cases=1, pictures=False)
-    assert ".png" not in show(tmp_path)
+    assert ".png" not in show(tmp_path).text
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
@@ -106,4 +106,13 @@ def test_the_verb_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     write_run(tmp_path, cases=1)
     with pytest.raises(SystemExit, match="0"):
         run("scripts", VERBS, ["show", "--output_dir", str(tmp_path)])
-    assert capsys.readouterr().out == show(tmp_path) + "\n"
+    assert capsys.readouterr().out == show(tmp_path).text + "\n"
+
+
+def test_with_json_it_prints_every_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, cases=2, failures=1)
+    with pytest.raises(SystemExit, match="0"):
+        run("scripts", VERBS, ["show", "--output_dir", str(tmp_path), "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert [result["score"] for result in said["results"]] == [0.25, 0.5]
+    assert [failure["case"] for failure in said["failures"]] == ["sub-900"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scripts.answer import Answer
-from scripts.errors import FailedCheckError, InputError
+from scripts.errors import InputError, failed_check
 
 if TYPE_CHECKING:
     from tests.toy_kinds import Shape
@@ -96,4 +96,9 @@ def stop() -> None:
 
 def check() -> Answer:
     """Find something wrong."""
-    raise FailedCheckError("2 differ", expected="none", remedy="Look.", data={"differ": 2})
+    raise failed_check("2 differ", expected="none", remedy="Look.", data={"differ": 2})
+
+
+def much() -> str:
+    """Say more than a pipe holds."""
+    return "word " * 200_000

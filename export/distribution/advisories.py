@@ -21,7 +21,8 @@ from tqdm import tqdm
 from export.distribution.dependencies import closure, requirements
 from export.distribution.layout import CHECKOUT
 from export.distribution.metadata import normal
-from scripts.errors import InputError
+from scripts.answer import Answer
+from scripts.errors import InputError, failed_check
 from scripts.files import write_atomically
 
 NOT_CHECKED = "not checked: no advisories were given (--advisories)"
@@ -128,16 +129,23 @@ def audit(packages: Mapping[str, str], advisories: str | Path | None) -> Audit:
     return Audit(True, len(packages), count, newest, tuple(ordered))
 
 
-def audit_dependencies(advisories: str, *, output: str | Path | None = None, checkout: str | Path = CHECKOUT) -> str:
-    """The verb `audit`: look up what bundle and edge package stand on.
+def audit_dependencies(advisories: str, *, output: str | Path | None = None, checkout: str | Path = CHECKOUT) -> Answer:
+    """Look up what bundle and edge package stand on in advisories of known vulnerabilities.
 
     Args:
-        advisories: a folder or a zip of OSV's JSON.
-        output: a JSON file for the result.
-        checkout: the folder that holds `pyproject.toml` and `edge`.
+        advisories: a folder or a zip of OSV's JSON, such as its export of PyPI.
+        output: a JSON file for the result, too.
+        checkout: folder that holds `pyproject.toml` and `edge`; by default this one.
+
+    Example:
+        python -m export audit --advisories osv-pypi.zip
+
+    Returns:
+        What was looked up.
 
     Raises:
-        InputError: a vulnerability is known; the table is in the message.
+        FailedCheckError: a vulnerability is known; the table is in the message.
+        InputError: no advisories there.
     """
     packages = installed(checkout)
     result = audit(packages, advisories)
@@ -145,8 +153,8 @@ def audit_dependencies(advisories: str, *, output: str | Path | None = None, che
         write_atomically(output, json.dumps(result.to_dict(), indent=2) + "\n")
     if not result:
         remedy = "Bring the packages up to date in constraints.txt, or say why they can't harm here."
-        raise InputError(result.summary(), expected="no known vulnerability", remedy=remedy)
-    return result.summary()
+        raise failed_check(result.summary(), expected="no known vulnerability", remedy=remedy, data=result.to_dict())
+    return Answer(result.summary(), result.to_dict())
 
 
 def installed(checkout: str | Path = CHECKOUT) -> dict[str, str]:

@@ -98,7 +98,17 @@ def table(parts: Mapping[str, Sequence[Licence]]) -> str:
 
 
 def write_licences(output_dir: str | Path = "dist/licences", *, checkout: str | Path = CHECKOUT) -> str:
-    """The verb `licences`: write `licences.md` and `licences.json` for what bundle and edge package stand on.
+    """Write the licences of all that bundle and edge package stand on: licences.md and licences.json.
+
+    Args:
+        output_dir: folder of both.
+        checkout: folder that holds `pyproject.toml` and `edge`; by default this one.
+
+    Example:
+        python -m export licences --output_dir dist/licences
+
+    Returns:
+        The table.
 
     Raises:
         InputError: a dependency is missing, or says no licence.

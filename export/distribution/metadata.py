@@ -14,6 +14,7 @@ from typing import Any
 
 from export.distribution.layout import CHECKOUT
 from export.distribution.reach import reach
+from scripts.answer import Answer
 from scripts.errors import InputError
 from scripts.files import write_atomically
 
@@ -113,7 +114,21 @@ def check(checkout: str | Path = CHECKOUT) -> dict[str, Any]:
     return wanted
 
 
-def write_metadata(checkout: str = str(CHECKOUT)) -> str:
-    """The verb `metadata`: bring version, changelog and packages of bundle/configs/metadata.json up to date."""
-    write_atomically(Path(checkout) / METADATA, json.dumps(up_to_date(checkout), indent=4, ensure_ascii=False) + "\n")
-    return f"{METADATA} is up to date"
+def write_metadata(checkout: str = str(CHECKOUT)) -> Answer:
+    """Bring version, changelog and packages of bundle/configs/metadata.json up to date.
+
+    Args:
+        checkout: folder that holds `bundle` and CHANGELOG.md; by default this one.
+
+    Example:
+        python -m export metadata
+
+    Returns:
+        That it is, and the metadata.
+
+    Raises:
+        InputError: CHANGELOG.md has no version, or one without a point.
+    """
+    renewed = up_to_date(checkout)
+    write_atomically(Path(checkout) / METADATA, json.dumps(renewed, indent=4, ensure_ascii=False) + "\n")
+    return Answer(f"{METADATA} is up to date", renewed)

@@ -20,11 +20,14 @@ from scripts.files import write_atomically
 
 
 def package(output_dir: str | Path = "dist/package", *, checkout: str | Path = CHECKOUT) -> str:
-    """The verb `package`.
+    """Pack the bundle as the Model Zoo has it: folder, reproducible zip and unit tests.
 
     Args:
-        output_dir: where folder, zip and unit tests go; what an earlier run left of them is replaced.
-        checkout: the folder that holds `bundle` and `scripts`.
+        output_dir: folder of all three; what an earlier run left of them is replaced.
+        checkout: folder that holds `bundle` and `scripts`; by default this one.
+
+    Example:
+        python -m export package --output_dir dist/package
 
     Returns:
         What was written.

@@ -1,4 +1,4 @@
-"""`python -m export release`: everything that leaves the repository, in one folder, with hashes and a signature.
+"""`python -m export release`: everything that leaves the repository, in one folder, with hashes and a signature:
 
 <name>_v<version>.zip            the bundle (export.distribution.package)
 etscnet_edge-*.whl               the edge package (make edge-wheel)
@@ -38,7 +38,7 @@ EXPORTS = "exports"
 
 
 def release(
-    signing_key: str | Path,
+    private_key: str | Path,
     output_dir: str | Path = "dist/release",
     *,
     exports: str | Path | None = None,
@@ -47,16 +47,19 @@ def release(
     allow_changes: bool = False,
     checkout: str | Path = CHECKOUT,
 ) -> str:
-    """The verb `release`.
+    """Put together all that is released, hashed and signed: bundle, edge wheel, exports, bills of materials, licences.
 
     Args:
-        signing_key: the private key that signs; `python -m export keygen` makes one, this command does not.
-        output_dir: where the release goes; an earlier release there is replaced, anything else is refused.
-        exports: a folder that `python -m export onnx` wrote from the shipped weights; None: it is made.
-        edge_wheel: the wheel; None: that in `dist`.
+        private_key: the file of the key that signs; `python -m export keygen` makes one, this command does not.
+        output_dir: folder of the release; an earlier release there is replaced, anything else is refused.
+        exports: folder that `python -m export onnx` wrote from the shipped weights; None: it is made.
+        edge_wheel: file of the wheel; None: that in `dist`.
         advisories: a folder or a zip of OSV's JSON; None: the release says that nothing was checked.
         allow_changes: release a checkout whose files differ from the commit; the manifest says so.
-        checkout: the repository.
+        checkout: the repository's folder; by default this one.
+
+    Example:
+        python -m export release --private_key ~/etscnet-release.key --output_dir dist/release
 
     Returns:
         What was written.
@@ -65,7 +68,7 @@ def release(
         InputError: something is missing, stale or unsigned, or a vulnerability is known.
     """
     root, target = Path(checkout), Path(output_dir)
-    key, commit, metadata = read_private_key(signing_key), commit_of(root), check(root)
+    key, commit, metadata = read_private_key(private_key), commit_of(root), check(root)
     _refuse(target, commit, allow_changes=allow_changes)
     wheel = find_wheel(root, edge_wheel)
     known = audit(installed(root), advisories)

@@ -15,6 +15,7 @@ from typing import Any
 
 from export.distribution.signature import check_signature, key_id, read_public_key, signature_of
 from export.distribution.unpack import unpack
+from scripts.answer import Answer
 from scripts.errors import InputError
 from scripts.files import sha256, write_atomically
 
@@ -77,19 +78,28 @@ def read_release(folder: str | Path, public_key: str | Path) -> dict[str, Any]:
     return said
 
 
-def verify_release(release: str, public_key: str, *, unpack_to: str | None = None) -> str:
-    """The verb `verify`: check a release's signature and files, and unpack its bundle if wanted.
+def verify_release(release: str, public_key: str, *, output_dir: str | None = None) -> Answer:
+    """Check a release's signature and every file of it, and unpack its bundle if wanted.
 
     Args:
         release: its folder.
-        public_key: of its makers, from elsewhere than the release.
-        unpack_to: where the bundle goes; None unpacks nothing.
+        public_key: file of its makers' key, from elsewhere than the release.
+        output_dir: folder where the bundle goes; None unpacks nothing.
+
+    Example:
+        python -m export verify --release dist/release --public_key etscnet-release.key.pub --output_dir bundles
+
+    Returns:
+        Whose release it is, and its manifest.
+
+    Raises:
+        InputError: the signature is not theirs, or a file is missing, another, or not named. Nothing is unpacked then.
     """
     said = read_release(release, public_key)
     key = key_id(read_public_key(public_key))
     lines = [f"{said['name']} {said['version']}, commit {said['commit']}: {len(said['files'])} files, signed by {key}"]
-    if unpack_to is not None:
+    if output_dir is not None:
         archive = said["archive"]
-        files = unpack(Path(release) / archive, unpack_to, expected_sha256=said["files"][archive]["sha256"])
-        lines.append(f"{len(files)} files of {archive} unpacked to {unpack_to}")
-    return "\n".join(lines)
+        files = unpack(Path(release) / archive, output_dir, expected_sha256=said["files"][archive]["sha256"])
+        lines.append(f"{len(files)} files of {archive} unpacked to {output_dir}")
+    return Answer("\n".join(lines), said)

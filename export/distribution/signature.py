@@ -30,7 +30,16 @@ OWNER_ONLY = 0o600
 
 
 def make_key(private_key: str | Path) -> str:
-    """The verb `keygen`: write a new private key, readable by its owner alone, and `<private_key>.pub` beside it.
+    """Make a key pair for signing: a new private key, readable by its owner alone, and `<private_key>.pub` beside it.
+
+    Args:
+        private_key: file to be written, outside the repository.
+
+    Example:
+        python -m export keygen --private_key ~/etscnet-release.key
+
+    Returns:
+        Both files and the key's id.
 
     Raises:
         InputError: one of both is there already.

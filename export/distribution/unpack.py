@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from export.distribution.layout import MAX_FILE_BYTES
+from scripts.answer import Answer
 from scripts.errors import InputError
 
 MAX_ENTRIES = 2000
@@ -77,15 +78,26 @@ def unpack(archive: str | Path, output_dir: str | Path, *, expected_sha256: str)
     return [target.joinpath(*PurePosixPath(name).parts) for name in files]
 
 
-def unpack_archive(archive: str, output_dir: str, *, sha256: str) -> str:
-    """The verb `unpack`: unpack an archive whose hash is known.
+def unpack_archive(archive: str, output_dir: str, *, sha256: str) -> Answer:
+    """Unpack an archive whose hash is known, and only what is harmless: no path that leads elsewhere, no link, no bomb.
 
     Args:
         archive: the zip.
-        output_dir: where it goes.
-        sha256: its hash, from a signed manifest or another trusted place.
+        output_dir: folder where it goes.
+        sha256: its hash, 64 hexadecimal digits, from a signed manifest or another trusted place.
+
+    Example:
+        python -m export unpack --archive bundle.zip --output_dir bundles \\
+            --sha256 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+
+    Returns:
+        How many files, and which.
+
+    Raises:
+        InputError: another hash, or an entry that is not harmless. Nothing is written then.
     """
-    return f"{len(unpack(archive, output_dir, expected_sha256=str(sha256)))} files unpacked to {output_dir}"
+    files = unpack(archive, output_dir, expected_sha256=sha256)
+    return Answer(f"{len(files)} files unpacked to {output_dir}", {"output_dir": output_dir, "files": files})
 
 
 def _judge_all(entries: list[zipfile.ZipInfo], file: Path) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -20,7 +20,8 @@ from export.distribution.unpack import unpack
 from export.distribution.zoo_checks import all_checks
 from export.distribution.zoo_ci import zoo_ci_checks
 from export.distribution.zoo_place import CheckFailed, Place, prepare
-from scripts.errors import InputError
+from scripts.answer import Answer
+from scripts.errors import InputError, failed_check
 from scripts.files import sha256
 
 
@@ -53,25 +54,29 @@ def zoo_check(
     *,
     schema: str | Path | None = None,
     dataset_dir: str | Path | None = None,
-    brain_extraction: str = "mask",
+    brain_extraction: Literal["hd-bet", "bet", "mask", "none"] = "mask",
     only: str | Sequence[str] | None = None,
     model_zoo: str | Path | None = None,
-) -> str:
-    """The verb `zoo-check`.
+) -> Answer:
+    """Check a packed bundle as the Model Zoo's CI does, and more, in processes that know nothing of this checkout.
 
     Args:
         archive: the zip that `package` wrote.
-        schema: the file of the metadata's schema; None: MONAI downloads it.
-        dataset_dir: a BIDS folder of at least 10 subjects with outcomes; None: a synthetic one is made (half a minute).
-        brain_extraction: for that folder, as the configurations take it.
+        schema: file of the metadata's schema; None: MONAI downloads it.
+        dataset_dir: BIDS folder of at least 10 subjects with outcomes; None: a synthetic one is made (half a minute).
+        brain_extraction: for that folder: hd-bet, bet, mask (given masks) or none (the images are brain-extracted).
         only: names of checks, some of them.
         model_zoo: a checkout of Project-MONAI/model-zoo: its own `ci/verify_bundle.py` and unit test runner run, too.
+
+    Example:
+        python -m export zoo-check --archive dist/package/tsc_mri_outcome_classification_v0.1.0.zip
 
     Returns:
         A table, one row a check.
 
     Raises:
-        InputError: a check failed; the table is in the message.
+        FailedCheckError: a check failed; the table is in the message.
+        InputError: no such archive or check.
     """
     findings = check_archive(
         Path(archive),
@@ -81,15 +86,17 @@ def zoo_check(
         only=[only] if isinstance(only, str) else only,
         model_zoo=None if model_zoo is None else Path(model_zoo),
     )
+    data = {"archive": str(archive), "checks": [finding.to_dict() for finding in findings]}
     if not all(findings):
         failed = "\n\n".join(f"{finding.check}:\n{finding.detail}" for finding in findings if not finding)
-        raise InputError(
+        raise failed_check(
             f"{sum(not finding for finding in findings)} checks failed\n{table(findings)}\n\n{failed}\n",
             expected="a bundle that the Model Zoo takes",
             remedy="Correct it and package it again.",
             file=archive,
+            data=data,
         )
-    return table(findings)
+    return Answer(table(findings), data)
 
 
 def check_archive(

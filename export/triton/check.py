@@ -15,7 +15,8 @@ import numpy as np
 from export.manifest import read_manifest
 from export.triton.client import Client, Description, describe, open_client, score
 from export.triton.golden import GoldenCase, golden_case
-from scripts.errors import InputError
+from scripts.answer import Answer
+from scripts.errors import failed_check
 
 SAID = ("model_version", "modalities", "threshold", "intended_use")  # that a server must say as the manifest does
 KINDS = {True: "binary", False: "JSON"}
@@ -73,38 +74,44 @@ def check_server(
     version: int = 1,
     token_file: str | Path | None = None,
     ca_file: str | Path | None = None,
-    seconds: float = 60.0,
-) -> str:
-    """The verb `triton-check`: ask a server of the Open Inference Protocol v2 for the golden case, in JSON and binary.
+    timeout_s: float = 60.0,
+) -> Answer:
+    """Ask a server of the Open Inference Protocol v2 for the golden case, in JSON and binary, and compare with torch.
 
     Args:
-        url: "http://HOST:PORT": the edge server's, Triton's or KServe's.
-        exports: the folder of etscnet.json: what is expected.
+        url: http://HOST:PORT: the edge server's, Triton's or KServe's.
+        exports: folder of etscnet.json: what is expected.
         version: of the model, by the protocol.
         token_file: holds the token of "Authorization: Bearer".
         ca_file: the certificates that vouch for the server; None: the system's.
-        seconds: the longest wait for an answer.
+        timeout_s: the longest wait for an answer, in seconds.
+
+    Example:
+        python -m export triton-check --url http://127.0.0.1:8000 --exports exports
 
     Returns:
         A table of what was looked at.
 
     Raises:
-        InputError: the server does not answer, serves something else, or its scores are not torch's to the manifest's tolerance.
+        FailedCheckError: the server serves something else, or its scores are not torch's to the manifest's tolerance.
+        InputError: it does not answer.
     """
     manifest = read_manifest(exports)
     golden = golden_case(exports, manifest)
-    with open_client(url, token_file=token_file, ca_file=ca_file, seconds=seconds) as client:
+    with open_client(url, token_file=token_file, ca_file=ca_file, seconds=timeout_s) as client:
         model = describe(client, version=str(version))
         points = [*_described(model, manifest), *_scored(client, model, manifest, golden)]
     verdict = Verdict(model.server, tuple(points))
     if not verdict:
-        raise InputError(
+        raise failed_check(
             f"{url} ({model.server}) is not the exported model\n{verdict.table()}",
             expected=f"the model {manifest['version']}, whose scores are torch's",
             remedy="Do not use it: write its repository again, or give it this export.",
             file=Path(exports),
+            data=verdict.to_dict(),
         )
-    return f"{verdict.table()}\n{url} ({model.server}) is the exported model {manifest['version']}."
+    text = f"{verdict.table()}\n{url} ({model.server}) is the exported model {manifest['version']}."
+    return Answer(text, verdict.to_dict())
 
 
 def _described(model: Description, manifest: dict[str, Any]) -> list[Point]:

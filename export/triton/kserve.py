@@ -100,14 +100,18 @@ def write_edge_service(
     storage_uri: str = "pvc://etscnet/exports",
     secret: str = "etscnet-token",
 ) -> str:
-    """The verb `kserve-edge`: an InferenceService of the edge server's container.
+    """Write KServe's InferenceService of the edge server's container.
 
     Args:
-        exports: the folder of etscnet.json.
-        output: the file to write.
+        exports: folder of etscnet.json.
+        output: the YAML file.
         image: of the container.
         storage_uri: where KServe will find the export's folder.
         secret: the Kubernetes secret with the key `token`.
+
+    Example:
+        python -m export kserve-edge --exports exports --image registry.example.org/etscnet-edge:cpu \\
+            --storage_uri pvc://etscnet/exports
 
     Returns:
         What was written.

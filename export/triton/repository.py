@@ -42,21 +42,24 @@ def write_repository(
     queue: int = 4,
     storage_uri: str = STORAGE,
 ) -> str:
-    """The verb `triton`: write the repository and kserve.yaml.
+    """Write an export as a model repository for Triton, with its manifest for KServe.
 
     Args:
-        exports: the folder of etscnet.json.
-        output_dir: where both go.
-        backend: "onnx" (ONNX Runtime), or "tensorrt" with an engine that was built before.
-        device: "cpu" or "gpu"; by default the CPU for ONNX.
-        form: of the manifest's, for ONNX; by default standard on a CPU, gpu-fp32 on a GPU.
-        engine: an engine's file name, for TensorRT.
-        version: of the folder; a version that was once written is never changed.
+        exports: folder of etscnet.json.
+        output_dir: folder of `models` and kserve.yaml.
+        backend: onnx (ONNX Runtime), or tensorrt with an engine that was built before.
+        device: cpu or gpu; None: the CPU for onnx, the GPU for tensorrt.
+        form: of the manifest's, for onnx; None: standard on a CPU, gpu-fp32 on a GPU.
+        engine: an engine's file name, for tensorrt.
+        version: of the model, a whole number from 1 on; a version that was once written is never changed.
         instances: copies of the network that run at a time.
         threads: of ONNX Runtime, an instance; 0: one a core.
         max_batch_size: images of one run, for a form with a free batch; 0: one.
         queue: requests that may wait.
         storage_uri: where KServe will find the folder `models`.
+
+    Example:
+        python -m export triton --exports exports --output_dir triton
 
     Returns:
         What was written.

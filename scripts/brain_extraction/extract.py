@@ -1,6 +1,6 @@
 """The verb `extract`: the brain masks of a whole BIDS folder, once, as a derivative that training and inference read.
 
-    python -m scripts extract --dataset_dir DIR --method hd-bet --workers 2
+    python -m scripts extract --dataset_dir DIR --brain_extraction hd-bet --workers 2
 
 A study that is there already, made in the same way of the same files, is not made again. One that fails is listed in
 failures.csv, and does not stop the others.
@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from scripts.answer import Answer
 from scripts.bids import Case, check_modalities, find_cases
 from scripts.brain_extraction import derivatives, picture
 from scripts.brain_extraction.carry import Mask, carry_mask
@@ -61,60 +62,65 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one study: "made", "there already", or "failed"; then the reason."""
+    """What became of one study: "made", "there already", or "failed"; then the reason, and what every study lacks."""
 
     case: str
     state: str
     reason: str = ""
-    unavailable: bool = False
+    unavailable: UnavailableError | None = None
 
 
 def extract(
     dataset_dir: str | Path,
     *,
-    method: str = "hd-bet",
+    brain_extraction: Literal["hd-bet", "bet"] = "hd-bet",
     workers: int = 1,
     overwrite: bool = False,
     carry: str | None = None,
-    quality: str = "refuse",
+    mask_quality: Literal["refuse", "warn"] = "refuse",
     modalities: Sequence[str] = ("flair", "t2w"),
-    weights: str | Path | None = None,
+    hd_bet_weights: str | Path | None = None,
     device: str | None = None,
-    mirroring: bool = False,
-) -> str:
-    """The verb `extract`.
+    hd_bet_mirroring: bool = False,
+) -> Answer:
+    """Make the brain masks of a whole BIDS folder, as a derivative that training and inference read.
 
     Args:
-        dataset_dir: a BIDS folder.
-        method: "hd-bet" or "bet".
+        dataset_dir: BIDS folder; the masks go to its derivatives.
+        brain_extraction: how: hd-bet, or bet, which needs no weights and is less exact.
         workers: processes; each with hd-bet loads the model.
         overwrite: make also masks that are there.
-        carry: a modality, such as "flair", whose mask is carried over to the others by the place of both in space.
-        quality: what a failed check of a mask does: "refuse" the study, or "warn" in its sidecar and on the page.
-        modalities: whose masks are made.
-        weights: HD-BET's model folder; None: its own, ~/hd-bet_params/release_2.0.0.
-        device: "cpu" or "cuda"; None: cuda where torch finds one.
-        mirroring: HD-BET's test-time augmentation.
+        carry: a modality, such as flair, whose mask is carried over to the others by the place of both in space.
+        mask_quality: what a failed check of a mask does: refuse the study, or warn in its sidecar and on the page.
+        modalities: whose masks are made: flair, t2w.
+        hd_bet_weights: HD-BET's model folder; None: its own, ~/hd-bet_params/release_2.0.0.
+        device: cpu, cuda or cuda:N; None: CUDA where there is one.
+        hd_bet_mirroring: HD-BET's test-time augmentation: eight times the time.
+
+    Example:
+        python -m scripts extract --dataset_dir data/hospital --brain_extraction bet
 
     Returns:
-        What was made, to be printed.
+        What was made, and what became of every study.
 
     Raises:
-        InputError: an unknown option, no study, masks of another pipeline, or those of an earlier run made otherwise.
-        SystemExit: studies failed; the others are written.
+        InputError: an unknown option, no study, masks of another pipeline, those of an earlier run made otherwise, or something
+            that every study needs is not there, such as weights.
     """
     names = check_modalities(modalities)
-    _check_choices(method, carry, quality, names)
+    _check_choices(brain_extraction, carry, mask_quality, names)
     if int(workers) < 1:
         raise InputError(f"{workers} workers", expected="1 or more", remedy="Leave it out for one.")
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    extractor = Extractor(method, None if weights is None else str(weights), chosen, bool(mirroring))
+    extractor = Extractor(
+        brain_extraction, None if hd_bet_weights is None else str(hd_bet_weights), chosen, bool(hd_bet_mirroring)
+    )
     root = Path(dataset_dir).resolve()
     folder = derivatives.derivative(root)
     cases = find_cases(root, modalities=names)
     derivatives.check_no_other(cases, folder, names)
     plan = Plan(
-        folder, names, extractor, {**extractor.describe(), "carried_from": carry}, carry, quality, bool(overwrite)
+        folder, names, extractor, {**extractor.describe(), "carried_from": carry}, carry, mask_quality, bool(overwrite)
     )
     if not overwrite:
         _check_same_way(cases, plan)
@@ -145,7 +151,7 @@ def extract_case(plan: Plan, case: Case) -> Outcome:
         derivatives.write_study(plan.folder, name, masks, files={key: case[key] for key in masks}, said=said)
         return Outcome(name, "made", "; ".join(judged.faults))
     except UnavailableError as error:
-        return Outcome(name, "failed", str(error), unavailable=True)
+        return Outcome(name, "failed", str(error), unavailable=error)
     except Exception as error:  # whatever goes wrong in one study is that study's failure; the others go on
         reason = str(error) if isinstance(error, InputError) else f"case {name}: {type(error).__name__}: {error}"
         return Outcome(name, "failed", reason)
@@ -168,7 +174,7 @@ def _refused(
     path = derivatives.refusal_path(plan.folder, case)
     write_atomically(path, picture.refusal_picture(strip, case, judged.faults))
     bare = [key for key, grid in grids.items() if skull_share(*grid) < MAX_SKULL_SHARE]
-    remedy = "Try another method, --carry the other modality's mask, or --quality warn after a look at it."
+    remedy = "Try another method, --carry the other modality's mask, or --mask_quality warn after a look at it."
     if bare:
         names = " and ".join(bare)
         remedy = (
@@ -222,7 +228,7 @@ def _run(cases: Sequence[Case], plan: Plan, workers: int) -> list[Outcome]:
         each_in_a_worker(_job, jobs, workers=workers), total=len(jobs), desc="extracting", disable=None
     ):
         if outcome.unavailable:
-            raise SystemExit(f"error: {outcome.reason}")
+            raise outcome.unavailable
         if outcome.state == "failed":
             logger.error("%s", outcome.reason)
         outcomes.append(outcome)
@@ -233,7 +239,7 @@ def _job(job: tuple[Plan, Case]) -> Outcome:
     return extract_case(*job)
 
 
-def _report(cases: Sequence[Case], outcomes: Sequence[Outcome], plan: Plan) -> str:
+def _report(cases: Sequence[Case], outcomes: Sequence[Outcome], plan: Plan) -> Answer:
     failures = [{"case": outcome.case, "reason": outcome.reason} for outcome in outcomes if outcome.state == "failed"]
     write_csv(plan.folder / "failures.csv", failures, columns=["case", "reason"])
     strips, titles = {}, {}
@@ -250,14 +256,18 @@ def _report(cases: Sequence[Case], outcomes: Sequence[Outcome], plan: Plan) -> s
     text = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
     lines = [f"{len(cases)} studies by {plan.how['software']}: {text}", f"masks: {plan.folder}"]
     lines += [f"look at them: {', '.join(page.name for page in pages)}"] if pages else []
-    if failures:
-        first = "\n".join(f"  {failure['reason']}" for failure in failures[:20])
-        raise SystemExit("\n".join([*lines, f"failed, see {plan.folder / 'failures.csv'}:", first]))
-    return "\n".join([*lines, "use them by --brain_extraction mask"])
+    lines += [f"failed, see {plan.folder / 'failures.csv'}:"] if failures else ["use them by --brain_extraction mask"]
+    lines += [f"  {failure['reason']}" for failure in failures[:20]]
+    studies = [{"case": one.case, "state": one.state, "reason": one.reason} for one in outcomes]
+    data = {"masks": plan.folder, "software": plan.how["software"], "pages": pages, "studies": studies}
+    return Answer("\n".join(lines), data, failed=bool(failures))
 
 
-def _check_choices(method: str, carry: str | None, quality: str, modalities: Sequence[str]) -> None:
-    choices: list[tuple[str, str, Sequence[str]]] = [("method", method, COMPUTED), ("quality", quality, GATES)]
+def _check_choices(brain_extraction: str, carry: str | None, mask_quality: str, modalities: Sequence[str]) -> None:
+    choices: list[tuple[str, str, Sequence[str]]] = [
+        ("brain_extraction", brain_extraction, COMPUTED),
+        ("mask_quality", mask_quality, GATES),
+    ]
     choices += [("carry", carry, modalities)] if carry is not None else []
     for option, given, allowed in choices:
         if given not in allowed:

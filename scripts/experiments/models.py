@@ -18,10 +18,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 
+from scripts.answer import Answer
 from scripts.bids import check_modalities
 from scripts.errors import InputError
 from scripts.experiments.child import ended_by_signals
@@ -42,36 +43,47 @@ def run_models(
     learning_rate: float = 0.001,
     learning_rate_decay: float = 0.0,
     seed: int = 0,
-    brain_extraction: str = "hd-bet",
+    brain_extraction: Literal["hd-bet", "bet", "mask", "none"] = "hd-bet",
     modalities: Sequence[str] = ("flair", "t2w"),
     backbones: Sequence[str] = ("resnet18", "efficientnet"),
     folds: int = 0,
     fractions: Sequence[float] = (0.7, 0.1, 0.2),
     checkpoints: Sequence[str] = (),
-    device: str = "",
+    device: str | None = None,
     num_workers: int = 0,
-) -> str:
-    """The verb `models`: train and evaluate all models of Table 2; the same command goes on where it was stopped.
+) -> Answer:
+    """Train and evaluate all models of Table 2; the same command goes on where it was stopped.
 
     Args:
-        dataset_dir: BIDS cohort with outcomes.
+        dataset_dir: BIDS folder of the cohort, with outcomes.
         output_dir: one folder a model goes there.
-        epochs, spatial_size, batch_size, learning_rate, learning_rate_decay, seed, brain_extraction: as in train.json, for all.
-        modalities: each alone, and where there are several all of them together.
-        backbones: "efficientnet" (train.json's own), or overlays in the bundle's configs: resnet18, densenet121, swin.
+        epochs: of every training.
+        spatial_size: edges of the image in voxels, three multiples of 32.
+        batch_size: images of a training step.
+        learning_rate: of Adam.
+        learning_rate_decay: of the rate, as in train.json.
+        seed: of weights, augmentation and split, a whole number from 0 on.
+        brain_extraction: hd-bet, bet, mask (given masks) or none (the images are brain-extracted).
+        modalities: each alone, and where there are several all of them together: flair, t2w.
+        backbones: efficientnet (train.json's own), or overlays in the bundle's configs: resnet18, densenet121, swin.
         folds: of a cross-validation; 0: the single split of `fractions`.
-        fractions: training, validation, testing; with folds the second alone counts, the share of the validation part.
+        fractions: of training, validation and testing part: shares, together 1, or whole numbers of subjects; with folds the
+            second alone counts, a share of all.
         checkpoints: weights that are there already, evaluated on the same parts: FILE, or FILE@OVERLAY for another backbone.
             Whether they were trained on some of these children is not known here.
-        device: e.g. "cuda:0"; empty: CUDA where there is one.
-        num_workers: processes that load batches.
+        device: cpu, cuda or cuda:N; None: CUDA where there is one.
+        num_workers: processes that load batches; 0: none of their own.
+
+    Example:
+        python -m scripts models --dataset_dir data/cohort --output_dir results/models --brain_extraction mask \\
+            --spatial_size 64 64 32 --epochs 20 --batch_size 4
 
     Returns:
         What was done, and which command comes next.
 
     Raises:
         InputError: an option, the cohort or a folder's earlier run does not fit. Nothing was started.
-        SystemExit: some models failed (1), the others are finished; or the command was stopped (130).
+        SystemExit: the command was stopped (130).
     """
     settings = Settings(
         image_size(spatial_size),
@@ -83,7 +95,7 @@ def run_models(
         str(brain_extraction),
     )
     output, cohort, count = Path(str(output_dir)), Path(str(dataset_dir)), whole_number("folds", folds, least=0)
-    place = Place(bundle_folder(), cohort.resolve(), (output / "cache").resolve(), str(device), num_workers)
+    place = Place(bundle_folder(), cohort.resolve(), (output / "cache").resolve(), device or "", num_workers)
     models = plan_models(
         check_modalities(several(modalities)), several(backbones), several(checkpoints), bundle_root=place.bundle_root
     )
@@ -103,11 +115,14 @@ def run_models(
             pool_folds([run for run in runs if run.name == model.name], output / model.name / "predictions.csv")
     said = _summary(finished, output, folded=bool(count), cohort=cohort)
     if failed:
-        reasons = "\n".join(f"  {name}: {reason}" for name, reason in failed)
-        raise SystemExit(
-            f"{said}\n{len(failed)} of {len(runs)} runs failed; the same command tries them again:\n{reasons}"
-        )
-    return said
+        said += f"\n{len(failed)} of {len(runs)} runs failed; the same command tries them again:"
+        said += "".join(f"\n  {name}: {reason}" for name, reason in failed)
+    data = {
+        "output_dir": output,
+        "predictions": {model.name: predictions_of(model, output, folded=bool(count)) for model in finished},
+        "failures": [{"model": name, "reason": reason} for name, reason in failed],
+    }
+    return Answer(said, data, failed=bool(failed))
 
 
 def _run_all(runs: Sequence[ModelRun], settings: Settings, place: Place) -> list[tuple[str, str]]:
@@ -147,16 +162,30 @@ class _Progress:
         self.bar.set_postfix_str(f"{self.said}: {step}")
 
 
+def predictions_of(model: PlannedModel, output: Path, *, folded: bool) -> Path:
+    """The table of a model's scores of the testing part, or of all folds' testing parts."""
+    return output / model.name / ("predictions.csv" if folded else "testing/predictions.csv")
+
+
 def _summary(models: Sequence[PlannedModel], output: Path, *, folded: bool, cohort: Path) -> str:
     lines = [f"{len(models)} models are trained and scored in {output}"]
     files = []
     for model in sorted(models, key=lambda model: not model.is_reference):  # the others are compared with the first
-        files.append(output / model.name / ("predictions.csv" if folded else "testing/predictions.csv"))
+        files.append(predictions_of(model, output, folded=folded))
         if not folded:
             auc = json.loads(files[-1].with_name("metrics.json").read_text())["fused"]["auc"]
             lines.append(f"  {model.name:<28} testing AUC {auc:.3f}")
     if files:
-        command = ["python", "-m", "scripts", "report", "--cohort", str(cohort), "--output_dir", str(output / "report")]
+        command = [
+            "python",
+            "-m",
+            "scripts",
+            "report",
+            "--dataset_dir",
+            str(cohort),
+            "--output_dir",
+            str(output / "report"),
+        ]
         if not folded:
             command += ["--datalist", str(output / "datalist.json")]
         command += ["--predictions", *map(str, files)]

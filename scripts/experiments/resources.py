@@ -17,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from scripts.answer import Answer
 from scripts.errors import InputError
 from scripts.experiments.child import KEEP_MEMORY, ended_by_signals, environment
 from scripts.experiments.model_plan import PlannedModel, plan_models
@@ -59,23 +60,32 @@ def measure_resources(
     device: str = "cpu",
     runs: int = 5,
     budget_s: float = 300.0,
-    memory_limit_gib: float | None = None,
-) -> str:
-    """The verb `table3`: measure every network alone, write table3.json, table3.csv and table3.md.
+    memory_mb: int | None = None,
+) -> Answer:
+    """Measure parameters, multiply-adds, memory and time of every network alone: Table 3, on this machine.
+
+    Written: table3.json, table3.csv and table3.md.
 
     Args:
-        output_dir: for the files.
-        spatial_size, batch_size, device, runs, budget_s: of `Conditions`.
-        backbones: "efficientnet" (train.json's own) or overlays in the bundle's configs.
-        memory_limit_gib: of each process on the CPU; None: what is available now, less 1 GiB.
+        output_dir: folder of the files.
+        spatial_size: edges of the image in voxels, three multiples of 32.
+        batch_size: images of a training step.
+        backbones: efficientnet (train.json's own), or overlays in the bundle's configs: resnet18, densenet121, swin.
+        device: cpu, cuda or cuda:N.
+        runs: timed repetitions of a task, 5 or more.
+        budget_s: seconds after which a task takes no further repetition.
+        memory_mb: the most memory of each process on the CPU, 10^6 bytes; None: what is available now, less 1 GiB.
+
+    Example:
+        python -m scripts table3 --output_dir results/table3 --spatial_size 256 256 128 --batch_size 4
 
     Returns:
-        The table.
+        The table, and table3.json.
 
     Raises:
         InputError: an option is out of range.
     """
-    limit = available_bytes() - MARGIN_BYTES if memory_limit_gib is None else int(float(memory_limit_gib) * 2**30)
+    limit = available_bytes() - MARGIN_BYTES if memory_mb is None else int(memory_mb) * 10**6
     conditions = Conditions(
         image_size(spatial_size),
         whole_number("batch_size", batch_size),
@@ -124,7 +134,7 @@ def measure_resources(
     write_atomically(output / "table3.json", json.dumps(content, indent=1) + "\n")
     write_atomically(output / "table3.csv", table.to_csv())
     write_atomically(output / "table3.md", table.to_markdown() + "\n")
-    return table.to_markdown()
+    return Answer(table.to_markdown(), content)
 
 
 def _measured(model: PlannedModel, task: str, conditions: Conditions, bundle: Path) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from torch import Tensor
 from tqdm import tqdm
 
+from scripts.answer import Answer
 from scripts.bids import Case
 from scripts.checkpoint import model_version, origin_warning
 from scripts.config import check_ids, check_size
@@ -53,33 +54,37 @@ def explain(
     bundle_root: str | Path = "bundle",
     config_file: str | Path | None = None,
     layer: str | None = None,
-    method: str = "gradcam",
-    target: str = "decided",
+    method: Literal["gradcam", "gradcam++"] = "gradcam",
+    outcome: Literal["decided", "controlled", "uncontrolled"] = "decided",
     random_seed: int | None = None,
     **overrides: Any,
-) -> str:
-    """The verb `explain`.
+) -> Answer:
+    """Draw where the scores come from: Grad-CAM maps of every branch on the images' own grids, as a BIDS derivative.
 
     Args:
-        output_dir: a new folder, or one of earlier maps.
-        bundle_root: the bundle.
+        output_dir: folder of the maps, a new one or that of earlier maps.
+        bundle_root: folder of the bundle.
         config_file: an overlay over its inference.json, for weights of another backbone.
-        layer: of a branch, whose features the maps are made of, such as "_blocks.2"; None: as of `gradcam.choose_layer`.
-        method: "gradcam" or "gradcam++".
-        target: the outcome whose evidence is shown: "decided" (the fused score's decision), "controlled" or "uncontrolled".
+        layer: of a branch, whose features the maps are made of, such as _blocks.2; None: the one that suits the size.
+        method: gradcam or gradcam++.
+        outcome: whose evidence is shown: decided (that of the fused score's decision), controlled or uncontrolled.
         random_seed: of weights drawn anew, whose maps are a control; the outcome is still the trained network's. None: trained.
-        overrides: scalars of inference.json: dataset_dir, datalist, flair, t2w, flair_mask, t2w_mask, checkpoint,
+        overrides: scalars of the bundle's inference.json: dataset_dir, datalist, flair, t2w, flair_mask, t2w_mask, checkpoint,
             brain_extraction, spatial_size, modalities, device, pictures.
 
+    Example:
+        python -m scripts explain --dataset_dir data/cohort --brain_extraction mask --output_dir results/explain
+
     Returns:
-        What was written, to be printed.
+        What was written: the number of maps, their table, the failures.
 
     Raises:
         InputError: an unknown option, no cases, weights that can't be loaded, a layer that does not exist.
-        SystemExit: cases failed; the others are written.
     """
-    if target not in TARGETS:
-        raise InputError(f"target is {target!r}", expected=f"one of {', '.join(TARGETS)}", remedy="Correct --target.")
+    if outcome not in TARGETS:
+        raise InputError(
+            f"outcome is {outcome!r}", expected=f"one of {', '.join(TARGETS)}", remedy="Correct --outcome."
+        )
     folder = Path(str(output_dir))
     config = _configure(Path(bundle_root), config_file, overrides)
     cases: list[Case] = config.get_parsed_content("cases")
@@ -102,7 +107,7 @@ def explain(
         network,
         transform,
         spatial_size=config.get_parsed_content("spatial_size"),
-        choice=Choice(layer, method, target),
+        choice=Choice(layer, method, outcome),
         shown=shown,
     )
     describe_dataset(folder, dataset_dir=run.dataset_dir, version=run.model["version"], warnings=run.warnings)
@@ -120,10 +125,12 @@ def explain(
             failures.append({"case": str(case["case"]), "reason": reason})
     write_csv(folder / "maps.csv", rows, columns=COLUMNS)
     write_csv(folder / "failures.csv", failures, columns=["case", "reason"])
+    text = "\n".join([f"{len(rows)} maps of {len(cases)} studies: {folder / 'maps.csv'}", *run.warnings])
     if failures:
         first = "\n".join(f"  {failure['reason']}" for failure in failures[:20])
-        raise SystemExit(f"{len(failures)} of {len(cases)} studies failed, see {folder / 'failures.csv'}:\n{first}")
-    return "\n".join([f"{len(rows)} maps of {len(cases)} studies: {folder / 'maps.csv'}", *run.warnings])
+        text = f"{len(failures)} of {len(cases)} studies failed, see {folder / 'failures.csv'}:\n{first}"
+    data = {"table": folder / "maps.csv", "studies": len(cases), "maps": rows, "failures": failures}
+    return Answer(text, {**data, "warnings": run.warnings}, failed=bool(failures))
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
+from scripts.answer import Answer
 from scripts.bids import SUFFIXES, find_cases
 from scripts.errors import InputError
 from scripts.explanation.lesion_maps import TUBERS, Found, LesionReader
@@ -67,27 +68,33 @@ def localize(
     output_dir: str | Path = "results/localization",
     random_dir: str | Path | None = None,
     tolerance_mm: float = 5.0,
-    method: str = "gradcam",
+    method: Literal["gradcam", "gradcam++"] = "gradcam",
     seed: int = 0,
     resamples: int = 9999,
-) -> str:
-    """The verb `localize`: writes localization.json, .csv (one row a map) and .md, and failures.csv.
+) -> Answer:
+    """Measure how much of the maps of `explain` lies on tubers, where the tubers are known.
+
+    Written: localization.json, localization.csv (one row a map), localization.md and failures.csv.
 
     Args:
-        dataset_dir: BIDS folder with the lesion labels.
-        maps_dir: of `explain` on that data set.
-        output_dir: for the files.
-        random_dir: of `explain --random_seed` on that data set: maps of weights that learnt nothing.
-        tolerance_mm: of the pointing game.
-        method: of the maps.
-        seed, resamples: of the bootstrap and of the permutations.
+        dataset_dir: BIDS folder with the lesion labels in a derivative.
+        maps_dir: the output_dir of `explain` on that folder.
+        output_dir: folder of the results.
+        random_dir: the output_dir of `explain --random_seed` on that folder: maps of weights that learnt nothing.
+        tolerance_mm: of the pointing game: how far from a tuber a map's maximum may lie.
+        method: of the maps: gradcam or gradcam++.
+        seed: of the bootstrap and of the permutations.
+        resamples: of both.
+
+    Example:
+        python -m scripts localize --dataset_dir data/cohort --maps_dir results/explain \\
+            --random_dir results/explain-random --output_dir results/localization
 
     Returns:
-        The table, to be printed.
+        The table, and localization.json.
 
     Raises:
         InputError: no maps, maps of several runs mixed, several sessions of one child, or no two children to compare.
-        SystemExit: children failed; the others are written.
     """
     folder, cases = Path(str(output_dir)), find_cases(dataset_dir)
     modalities = [
@@ -135,8 +142,8 @@ def localize(
     text = localization_text(localization_section(folder / "localization.json"))
     write_atomically(folder / "localization.md", text + "\n")
     if failures:
-        raise SystemExit(f"{text}\n\n{len(failures)} maps failed, see {folder / 'failures.csv'}")
-    return text
+        text = f"{text}\n\n{len(failures)} maps failed, see {folder / 'failures.csv'}"
+    return Answer(text, {**content, "failures": failures}, failed=bool(failures))
 
 
 def summarise(found: Sequence[Found], *, tolerance_mm: float, seed: int, resamples: int) -> dict[str, Any]:

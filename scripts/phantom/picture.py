@@ -33,11 +33,14 @@ def draw_pair(
     """Draw FLAIR (above) and T2w (below) of a synthetic subject; with a real pair given, beside it.
 
     Args:
-        dataset_dir: a synthetic cohort.
+        dataset_dir: BIDS folder of a synthetic cohort.
         output: the PNG file.
-        subject: name in the cohort.
+        subject: name in the cohort, such as sub-001.
         real_flair: NIfTI file of a real FLAIR image.
         real_t2w: NIfTI file of the real T2w image that goes with it.
+
+    Example:
+        python -m scripts phantom-picture --dataset_dir data/cohort --output results/pair.png --subject sub-002
 
     Returns:
         The PNG file.

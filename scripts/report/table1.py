@@ -1,6 +1,6 @@
 """Table 1: the clinical variables of children whose seizures are controlled and of those whose are not.
 
-`python -m scripts table1 --cohort DIR --output_dir DIR`. The numbers are `scripts.report.describe`'s.
+`python -m scripts table1 --dataset_dir DIR --output_dir DIR`. The numbers are `scripts.report.describe`'s.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from scripts.answer import Answer
 from scripts.files import write_atomically
 from scripts.report.cells import NONE, p_value, signed
 from scripts.report.describe import CohortDescription, Described, Share, Summary, describe_cohort
@@ -21,28 +22,34 @@ from scripts.report.variables import CLINICAL, Variable, own_variables
 
 
 def write_table1(
-    cohort: str | Path, output_dir: str | Path, *, variables: str | Sequence[str] = (), smd: bool = False
-) -> str:
-    """The verb `table1`: writes table1.csv, table1.md and table1.json.
+    dataset_dir: str | Path, output_dir: str | Path, *, variables: str | Sequence[str] = (), smd: bool = False
+) -> Answer:
+    """Write Table 1, the children's characteristics by outcome, as CSV, Markdown and JSON.
 
     Args:
-        cohort: folder with participants.tsv.
-        output_dir: folder for the files.
+        dataset_dir: BIDS folder with participants.tsv.
+        output_dir: folder of table1.csv, table1.md and table1.json.
         variables: further columns, declared in participants.json.
         smd: add standardised mean differences.
 
+    Example:
+        python -m scripts table1 --dataset_dir data/cohort --output_dir results/table1 --smd
+
     Returns:
-        The table in Markdown, to be printed.
+        The table in Markdown, and table1.json.
+
+    Raises:
+        InputError: no participants.tsv, or a column that is not declared or not understood.
     """
     names = [variables] if isinstance(variables, str) else list(variables)
-    shown = (*CLINICAL, *(own_variables(cohort, names) if names else ()))
-    description = describe_cohort(read_participants(cohort, shown), shown)
+    shown = (*CLINICAL, *(own_variables(dataset_dir, names) if names else ()))
+    description = describe_cohort(read_participants(dataset_dir, shown), shown)
     table = _table(description, smd=smd)
     folder, markdown = Path(output_dir), table.to_markdown()
     write_atomically(folder / "table1.csv", table.to_csv())
     write_atomically(folder / "table1.md", f"{markdown}\n")
     write_atomically(folder / "table1.json", json.dumps(description.to_dict(), indent=1) + "\n")
-    return markdown
+    return Answer(markdown, description.to_dict())
 
 
 def table1(participants: pd.DataFrame, *, variables: Sequence[Variable] = CLINICAL, smd: bool = False) -> Table:

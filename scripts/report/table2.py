@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.answer import Answer
 from scripts.bids import read_outcomes
 from scripts.files import write_atomically
 from scripts.pictures import NAMES
@@ -120,37 +121,41 @@ def estimate_signed(value: float, pair: tuple[float, float] | None) -> str:
 
 
 def write_table2(
-    cohort: str | Path,
+    dataset_dir: str | Path,
     predictions: str | Path | Sequence[str | Path],
     output_dir: str | Path,
     *,
     names: str | Sequence[str] | None = None,
     common: bool = False,
     seed: int = 0,
-) -> str:
-    """The verb `table2`: Table 2 and the comparisons of one or more predictions.csv, as CSV and Markdown.
+) -> Answer:
+    """Write Table 2, the figures of one or more models with intervals, and their comparisons, as CSV and Markdown.
 
     Args:
-        cohort: the BIDS folder with participants.tsv.
-        predictions: one file or several; the others are compared with the first.
-        output_dir: table2.csv, table2.md and, with several models, comparisons.csv, comparisons.md.
-        names: of the models, in the same order; default: the runs' folders.
+        dataset_dir: BIDS folder with participants.tsv.
+        predictions: one predictions.csv or several; the others are compared with the first.
+        output_dir: folder of table2.csv, table2.md and, with several models, comparisons.csv, comparisons.md.
+        names: of the models, in the same order; None: the runs' folders.
         common: leave out children that not every file has a score of.
         seed: of the bootstrap.
 
+    Example:
+        python -m scripts table2 --dataset_dir data/cohort \\
+            --predictions results/evaluate/predictions.csv results/resnet18/predictions.csv --output_dir results/table2
+
     Returns:
-        The tables, to be printed.
+        The tables.
 
     Raises:
         InputError: as of `sources.read_runs`.
     """
-    outcomes = read_outcomes(Path(str(cohort)) / "participants.tsv", required=True)
+    outcomes = read_outcomes(Path(str(dataset_dir)) / "participants.tsv", required=True)
     models = [run.model for run in read_runs(predictions, outcomes, names=names, common=common)]
     made = [table for table in (table2(models, seed=seed), comparisons(models)) if table is not None]
     for table in made:
         write_atomically(Path(str(output_dir)) / f"{table.name}.csv", table.to_csv())
         write_atomically(Path(str(output_dir)) / f"{table.name}.md", table.to_markdown() + "\n")
-    return "\n\n".join(table.to_markdown() for table in made)
+    return Answer("\n\n".join(table.to_markdown() for table in made), {table.name: table.to_dict() for table in made})
 
 
 def _branch_row(model: Model, name: str, *, resamples: int, seed: int) -> tuple[str, ...]:

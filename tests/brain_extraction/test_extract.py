@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,7 @@ def sidecar(root: Path, name: str = "sub-01", suffix: str = "FLAIR") -> dict[str
 @pytest.mark.usefixtures("quick")
 def test_masks_images_and_sidecars_are_where_the_bundle_looks_for_them(tmp_path: Path) -> None:
     write_heads(tmp_path, 2)
-    said = extract(tmp_path, method="bet")
+    said = extract(tmp_path, brain_extraction="bet").text
     assert "2 studies by brainextractor 0.3.0: 2 made" in said and "masks-1.png" in said
     assert failures(tmp_path) == {}
     for case in find_cases(tmp_path):
@@ -91,7 +92,7 @@ def test_masks_images_and_sidecars_are_where_the_bundle_looks_for_them(tmp_path:
 @pytest.mark.usefixtures("quick")
 def test_what_is_there_is_not_made_again_unless_its_image_has_changed(tmp_path: Path) -> None:
     names = write_heads(tmp_path, 3)
-    extract(tmp_path, method="bet")
+    extract(tmp_path, brain_extraction="bet")
     masks = {name: derivative(tmp_path) / name / "anat" / f"{name}_space-T2w_desc-brain_mask.nii.gz" for name in names}
     before = {name: path.stat().st_mtime_ns for name, path in masks.items()}
     masks["sub-02"].unlink()
@@ -99,32 +100,32 @@ def test_what_is_there_is_not_made_again_unless_its_image_has_changed(tmp_path: 
     image = nib.load(changed)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + np.int16(1), image.affine), changed)
 
-    assert "2 made, 1 there already" in extract(tmp_path, method="bet")
+    assert "2 made, 1 there already" in extract(tmp_path, brain_extraction="bet").text
 
     after = {name: path.stat().st_mtime_ns for name, path in masks.items()}
     assert [name for name in names if after[name] != before[name]] == ["sub-02", "sub-03"]
-    assert "3 made" in extract(tmp_path, method="bet", overwrite=True)
+    assert "3 made" in extract(tmp_path, brain_extraction="bet", overwrite=True).text
 
 
 @pytest.mark.usefixtures("quick")
 def test_masks_of_two_methods_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_heads(tmp_path, 1)
-    extract(tmp_path, method="bet")
+    extract(tmp_path, brain_extraction="bet")
     monkeypatch.setattr(bet, "FRACTION", 0.5)
     with pytest.raises(InputError, match=r"made with fractional_threshold 0\.65; expected fractional_threshold 0\.5"):
-        extract(tmp_path, method="bet")
+        extract(tmp_path, brain_extraction="bet")
     monkeypatch.setattr(bet, "FRACTION", 0.65)
     with pytest.raises(InputError, match="carried_from None; expected carried_from 'flair'"):
-        extract(tmp_path, method="bet", carry="flair")
+        extract(tmp_path, brain_extraction="bet", carry="flair")
 
 
 @pytest.mark.usefixtures("quick")
 def test_one_bad_study_does_not_stop_the_others(tmp_path: Path) -> None:
     write_heads(tmp_path, 3)
     (tmp_path / "sub-02" / "anat" / "sub-02_T2w.nii.gz").write_bytes(b"no image")
-    with pytest.raises(SystemExit) as stop:
-        extract(tmp_path, method="bet")
-    assert "2 made" in str(stop.value) and "1 failed" in str(stop.value)
+    made = extract(tmp_path, brain_extraction="bet")
+    assert made.failed and "2 made" in made.text and "1 failed" in made.text
+    assert [study["state"] for study in made.data["studies"]] == ["made", "failed", "made"]
     assert list(failures(tmp_path)) == ["sub-02"] and "sub-02_T2w.nii.gz" in failures(tmp_path)["sub-02"]
     assert len(list(derivative(tmp_path).rglob("*_mask.nii.gz"))) == 4
 
@@ -139,13 +140,14 @@ def half(values: np.ndarray, affine: np.ndarray) -> Mask:
 def test_the_gate_refuses_with_a_picture_or_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_heads(tmp_path, 1)
     monkeypatch.setattr(bet, "bet_mask", half)
-    with pytest.raises(SystemExit, match=r"flair: the mask holds 6\d\d ml, not 834 to 2200 ml as a brain at 72 months"):
-        extract(tmp_path, method="bet")
+    refused = extract(tmp_path, brain_extraction="bet")
+    assert refused.failed
+    assert re.search(r"flair: the mask holds 6\d\d ml, not 834 to 2200 ml as a brain at 72 months", refused.text)
     assert not list(derivative(tmp_path).rglob("*_mask.nii.gz"))
     picture = derivative(tmp_path) / "refused" / "sub-01.png"
     assert str(picture) in failures(tmp_path)["sub-01"] and imread(picture).std() > 0.05
 
-    assert "1 made" in extract(tmp_path, method="bet", quality="warn")
+    assert "1 made" in extract(tmp_path, brain_extraction="bet", mask_quality="warn").text
     assert "the mask holds" in sidecar(tmp_path)["Quality"]["faults"][0]
     assert not picture.exists()
 
@@ -159,7 +161,7 @@ def test_one_mask_is_carried_over_to_the_other_modality(tmp_path: Path, monkeypa
         return by_threshold(values, affine)
 
     monkeypatch.setattr(bet, "bet_mask", counted)
-    extract(tmp_path, method="bet", carry="flair")
+    extract(tmp_path, brain_extraction="bet", carry="flair")
     (case,) = find_cases(tmp_path)
     assert calls == [nib.load(case["flair"]).shape]
     t2w = nib.load(case["t2w_mask"])
@@ -175,17 +177,20 @@ def test_masks_of_another_pipeline_are_not_doubled(tmp_path: Path) -> None:
     other.parent.mkdir(parents=True)
     other.write_bytes(b"")
     with pytest.raises(InputError, match=r"a mask of another pipeline is there already.*--brain_extraction mask"):
-        extract(tmp_path, method="bet")
+        extract(tmp_path, brain_extraction="bet")
     assert not derivative(tmp_path).exists()
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"method": "fsl"}, "method is 'fsl'; expected one of hd-bet, bet"),
-        ({"method": "bet", "carry": "t1w"}, "carry is 't1w'; expected one of flair, t2w"),
-        ({"method": "bet", "quality": "ignore"}, "quality is 'ignore'; expected one of refuse, warn"),
-        ({"method": "bet", "workers": 0}, "0 workers"),
+        ({"brain_extraction": "fsl"}, "brain_extraction is 'fsl'; expected one of hd-bet, bet"),
+        ({"brain_extraction": "bet", "carry": "t1w"}, "carry is 't1w'; expected one of flair, t2w"),
+        (
+            {"brain_extraction": "bet", "mask_quality": "ignore"},
+            "mask_quality is 'ignore'; expected one of refuse, warn",
+        ),
+        ({"brain_extraction": "bet", "workers": 0}, "0 workers"),
     ],
 )
 def test_wrong_options_are_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
@@ -197,7 +202,7 @@ def test_wrong_options_are_refused(tmp_path: Path, options: dict[str, Any], said
 def test_the_command_in_workers_with_the_real_surface(tmp_path: Path) -> None:
     """Two processes, two studies, brainextractor itself: what one process makes of one study, byte by byte."""
     write_heads(tmp_path, 2)
-    command = [sys.executable, "-m", "scripts", "extract", "--dataset_dir", str(tmp_path), "--method", "bet"]
+    command = [sys.executable, "-m", "scripts", "extract", "--dataset_dir", str(tmp_path), "--brain_extraction", "bet"]
     done = subprocess.run(
         [*command, "--workers", "2"], cwd=ROOT, capture_output=True, text=True, timeout=900, env={**os.environ}
     )

@@ -131,4 +131,4 @@ def test_the_verb_looks_up_what_is_installed_and_fails_on_a_finding(tmp_path: Pa
     with pytest.raises(InputError, match=r"1 vulnerabilities of \d+ packages by 1 advisories"):
         audit_dependencies(str(archive), output=tmp_path / "found.json", checkout=ROOT)
     assert json.loads((tmp_path / "found.json").read_text())["found"][0]["package"] == "starlette"
-    assert "none is known" in audit_dependencies(str(write(tmp_path / "osv", advisory("other"))), checkout=ROOT)
+    assert "none is known" in audit_dependencies(str(write(tmp_path / "osv", advisory("other"))), checkout=ROOT).text

@@ -85,7 +85,7 @@ def test_a_release_holds_everything_and_its_check_passes(released: Path, inputs:
     exported = {f"exports/{name}" for name in (*EXPORTED, "etscnet.json", "parity.json")}
     assert names == {archive.name, "etscnet_edge-0.1.0-py3-none-any.whl"} | described | signed | exported
     assert (released / archive.name).read_bytes() == archive.read_bytes()
-    assert "signed by" in verify_release(str(released), str(inputs / "key.pub"))
+    assert "signed by" in verify_release(str(released), str(inputs / "key.pub")).text
     said = json.loads((released / "release.json").read_text())
     assert said["commit"] == commit_of(ROOT).digest
     assert "not checked" in said["vulnerabilities"]
@@ -114,7 +114,7 @@ def test_the_same_commit_gives_the_same_release(released: Path, inputs: Path, tm
 
 
 def test_a_verified_release_unpacks(released: Path, inputs: Path, tmp_path: Path) -> None:
-    verify_release(str(released), str(inputs / "key.pub"), unpack_to=str(tmp_path))
+    verify_release(str(released), str(inputs / "key.pub"), output_dir=str(tmp_path))
     assert sha256(tmp_path / NAME / "models" / "model.pt") == sha256(BUNDLE / "models" / "model.pt")
 
 
@@ -123,7 +123,7 @@ def test_another_file_a_missing_one_and_one_too_many_are_refused(copy: Path, inp
     content = zipped.read_bytes()
     zipped.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(InputError, match=r"_v0\.1\.0\.zip: is another file"):
-        verify_release(str(copy), key, unpack_to=str(copy.parent / "out"))
+        verify_release(str(copy), key, output_dir=str(copy.parent / "out"))
     assert not (copy.parent / "out").exists()
     zipped.unlink()
     with pytest.raises(InputError, match="is missing"):

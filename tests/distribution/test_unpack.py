@@ -145,7 +145,7 @@ def test_a_sound_archive_gives_its_files(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(archive(files, base="b"))
     assert read_archive(path, expected_sha256=sha256(path)) == {f"b/{name}": files[name] for name in files}
-    assert "2 files unpacked" in unpack_archive(str(path), str(tmp_path / "target"), sha256=sha256(path).upper())
+    assert "2 files unpacked" in unpack_archive(str(path), str(tmp_path / "target"), sha256=sha256(path).upper()).text
     assert (tmp_path / "target" / "b" / "models" / "model.pt").read_bytes() == bytes(range(256))
     assert [path.name for path in (tmp_path / "target").iterdir()] == ["b"]
 

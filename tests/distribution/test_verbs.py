@@ -27,7 +27,7 @@ def test_unpack_needs_the_hash_and_refuses_another(tmp_path: Path) -> None:
 
 def test_a_release_without_a_key_is_refused(tmp_path: Path) -> None:
     assert export("release", "--output_dir", str(tmp_path / "release")).returncode != 0
-    done = export("release", "--signing_key", str(tmp_path / "key"), "--output_dir", str(tmp_path / "release"))
+    done = export("release", "--private_key", str(tmp_path / "key"), "--output_dir", str(tmp_path / "release"))
     assert done.returncode == 1
     assert "keygen" in done.stderr
     assert not list(tmp_path.iterdir())

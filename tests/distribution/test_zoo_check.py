@@ -34,7 +34,7 @@ def test_the_archive_passes_the_cheap_checks(archive: Path, cohort: Path) -> Non
 
 @pytest.mark.slow
 def test_the_archive_passes_all_checks(archive: Path, cohort: Path, shared_dir: Path) -> None:
-    said = zoo_check(archive, schema=schema(shared_dir), dataset_dir=cohort, brain_extraction="none")
+    said = zoo_check(archive, schema=schema(shared_dir), dataset_dir=cohort, brain_extraction="none").text
     assert said.count("| passed |") == len(all_checks(None)) == 18
 
 

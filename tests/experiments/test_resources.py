@@ -91,7 +91,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
 def test_a_training_that_does_not_fit_is_tried_with_half_the_batch(
     asked: list[tuple[str, str, int]], tmp_path: Path
 ) -> None:
-    said = measure_resources(str(tmp_path), spatial_size=(64, 64, 32))
+    said = measure_resources(str(tmp_path), spatial_size=(64, 64, 32)).text
     assert [(name, batch) for name, task, batch in asked if task == "training"] == [
         (name, batch)
         for name in ("resnet18", "efficientnet", "dual resnet18", "dual efficientnet")

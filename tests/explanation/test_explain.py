@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from scripts.answer import Answer
 from scripts.checkpoint import save
 from scripts.commands import read_command
 from scripts.errors import InputError
+from scripts.explanation.explain import explain
 from scripts.explanation.gradcam import randomised
 from scripts.network import ETSCNet
 from tests.conftest import BUNDLE, brain_image
@@ -58,11 +61,13 @@ def children(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def call(verb: str, **options: object) -> None:
+def call(verb: str, **options: object) -> Answer:
     if verb == "explain":
         options = {"brain_extraction": "none", **options}
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    print(read_command("scripts", VERBS, [verb, *words])[0]())
+    said = read_command("scripts", VERBS, [verb, *words])[0]()
+    assert isinstance(said, Answer)
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -132,16 +137,15 @@ def test_a_bad_study_does_not_lose_the_others(children: Path, weights: Path, tmp
     (tmp_path / "list.json").write_text(
         json.dumps([{"case": "bad", **good, "t2w": "/no/such.nii.gz"}, {"case": "good", **good}])
     )
-    with pytest.raises(SystemExit, match=r"(?s)1 of 2 studies failed.*there is no t2w file") as stop:
-        call(
-            "explain",
-            datalist=tmp_path / "list.json",
-            checkpoint=weights,
-            device="cpu",
-            output_dir=tmp_path / "out",
-            pictures=False,
-        )
-    assert stop.value.code != 0
+    said = call(
+        "explain",
+        datalist=tmp_path / "list.json",
+        checkpoint=weights,
+        device="cpu",
+        output_dir=tmp_path / "out",
+        pictures=False,
+    )
+    assert said.failed and re.search(r"(?s)1 of 2 studies failed.*there is no t2w file", said.text)
     assert {row["case"] for row in rows(tmp_path / "out" / "maps.csv")} == {"good"}
     (failure,) = rows(tmp_path / "out" / "failures.csv")
     assert failure["case"] == "bad" and "/no/such.nii.gz" in failure["reason"]
@@ -152,10 +156,8 @@ def test_a_bad_study_does_not_lose_the_others(children: Path, weights: Path, tmp
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"targte": "decided"}, "'targte'.*'target'|nothing in the configuration reads the id 'targte'"),
-        ({"target": "both"}, "target is 'both'"),
+        ({"outcmoe": "decided"}, "nothing in the configuration reads the id 'outcmoe'"),
         ({"layer": "_blocks.77"}, r"_blocks\.1 \(8 x 8 x 8\)"),
-        ({"method": "cam"}, "gradcam or gradcam"),
         ({"bundle_root": "/no/bundle"}, "--bundle_root"),
     ],
 )
@@ -168,9 +170,18 @@ def test_wrong_options_are_refused(
         call("explain", checkpoint=weights, device="cpu", output_dir=tmp_path, **pair, **options)
 
 
-def test_maps_and_tubers_are_compared_and_told(
-    explained: Path, children: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("option", [{"outcome": "both"}, {"method": "cam"}])
+def test_a_choice_that_does_not_exist_is_refused(option: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        call("explain", output_dir=tmp_path, **option)
+
+
+def test_a_caller_is_refused_an_outcome_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'both'; expected one of decided"):
+        explain(output_dir=tmp_path, outcome="both")
+
+
+def test_maps_and_tubers_are_compared_and_told(explained: Path, children: Path, weights: Path, tmp_path: Path) -> None:
     random = tmp_path / "random"
     call(
         "explain",
@@ -180,13 +191,12 @@ def test_maps_and_tubers_are_compared_and_told(
         output_dir=random,
         random_seed=1,
         pictures=False,
-        target="controlled",
+        outcome="controlled",
     )
     sidecar = json.loads(next(random.rglob("*FLAIR*_map.json")).read_text())
     assert sidecar["Weights"] == "random, seed 1" and sidecar["Warnings"][0].startswith("Control")
     assert sidecar["Outcome"] == "controlled"
-    capsys.readouterr()
-    call(
+    printed = call(
         "localize",
         dataset_dir=children,
         maps_dir=explained,
@@ -194,7 +204,6 @@ def test_maps_and_tubers_are_compared_and_told(
         output_dir=tmp_path / "out",
         resamples=199,
     )
-    printed = capsys.readouterr().out
     content = json.loads((tmp_path / "out" / "localization.json").read_text())
     listed = {(row["case"], row["modality"]): row for row in rows(tmp_path / "out" / "localization.csv")}
     for modality in SUFFIXES:
@@ -213,7 +222,7 @@ def test_maps_and_tubers_are_compared_and_told(
     )
     assert float(listed["sub-01", "t2w"]["energy"]) == pytest.approx(values[labels == 1].sum() / values.sum(), abs=1e-5)
     text = (tmp_path / "out" / "localization.md").read_text()
-    assert text.strip() == printed.strip()
+    assert text.strip() == printed.text.strip()
     assert f"{100 * content['modalities']['flair']['tuber_share']['value']:.2f} % of the brain" in text
 
 
@@ -226,8 +235,8 @@ def test_a_child_without_labels_fails_alone(explained: Path, children: Path, tmp
     (copy / "derivatives" / "truth").mkdir(parents=True)
     for name in ("desc-lesions_dseg.tsv", "sub-01", "sub-02"):
         (copy / "derivatives" / "truth" / name).symlink_to(children / "derivatives" / "truth" / name)
-    with pytest.raises(SystemExit, match="2 maps failed"):
-        call("localize", dataset_dir=copy, maps_dir=explained, output_dir=tmp_path / "out", resamples=199)
+    said = call("localize", dataset_dir=copy, maps_dir=explained, output_dir=tmp_path / "out", resamples=199)
+    assert said.failed and "2 maps failed" in said.text
     assert {row["case"] for row in rows(tmp_path / "out" / "failures.csv")} == {"sub-03 flair", "sub-03 t2w"}
     assert json.loads((tmp_path / "out" / "localization.json").read_text())["modalities"]["flair"]["children"] == 2
 

@@ -32,7 +32,7 @@ TRAINED = (X, Y, Z)
 OTHER = (64, 48, 32)  # not what the shipped weights were trained on
 SCRIPT = """
 from export.benchmark import benchmark
-print(benchmark({bundle!r}, {exports!r}, output_dir={output!r}, spatial_size={size!r}, threads=1, repeats=2,
+print(benchmark({bundle!r}, {exports!r}, output_dir={output!r}, spatial_size={size!r}, threads=1, runs=2,
     routes=["ort-stock", "torch-eager", "gpu-eager-fp16"]))
 """
 

@@ -65,7 +65,7 @@ def test_the_manifest_says_what_the_plan_says(folder: Path, exported: Path) -> N
 
 
 def test_the_same_weights_give_the_same_bytes(folder: Path, exported: Path, tmp_path: Path) -> None:
-    export_brain_extraction(folder, tmp_path / "again", mirror=True, largest_part=False)
+    export_brain_extraction(folder, tmp_path / "again", hd_bet_mirroring=True, largest_part=False)
     assert (tmp_path / "again" / GRAPH).read_bytes() == (exported / GRAPH).read_bytes()
     said = json.loads((tmp_path / "again" / MANIFEST).read_text())
     assert said["mirror_axes"] == [0, 1, 2] and said["largest_part"] is False
@@ -262,9 +262,9 @@ def test_patches_of_images_are_compared_too(folder: Path, exported: Path, tmp_pa
 
 
 def test_the_command(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "export", "brain-extraction", "--model_dir", str(folder)]
+    command = [sys.executable, "-m", "export", "brain-extraction", "--hd_bet_weights", str(folder)]
     command += ["--output_dir", str(tmp_path / "exports")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert f"{GRAPH} and {MANIFEST} written" in done.stdout and (tmp_path / "exports" / MANIFEST).is_file()
-    done = subprocess.run([*command[:4], "--model_dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command[:4], "--hd_bet_weights", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0 and "expected an nnU-Net v2 model folder" in done.stderr

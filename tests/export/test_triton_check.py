@@ -85,7 +85,7 @@ def test_both_servers_give_one_client_the_same_scores(
 
 @pytest.mark.parametrize("server", ["edge", "repository"])
 def test_the_exported_model_is_accepted(edge_url: str, repository_url: str, exports: Path, server: str) -> None:
-    table = check_server({"edge": edge_url, "repository": repository_url}[server], exports)
+    table = check_server({"edge": edge_url, "repository": repository_url}[server], exports).text
     assert "is the exported model" in table and "NO" not in table
     assert "pred, JSON in, JSON out" in table and "branch_scores, binary in, binary out" in table
 
@@ -199,7 +199,7 @@ def test_a_token_is_sent(exports: Path, tmp_path: Path) -> None:
     token.write_text("a-token-of-some-length-for-the-tests\n")
     token.chmod(0o600)
     with running_server(exports, tmp_path, "--token_file", str(token)) as server:
-        assert "is the exported model" in check_server(server.url, exports, token_file=token)
+        assert "is the exported model" in check_server(server.url, exports, token_file=token).text
         with pytest.raises(InputError, match="No token"):
             check_server(server.url, exports)
     with pytest.raises(InputError, match="no token"):

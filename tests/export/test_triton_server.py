@@ -66,7 +66,7 @@ def test_triton_is_ready_after_the_golden_image_has_run(triton: Triton) -> None:
 
 
 def test_triton_is_accepted_as_the_exported_model(triton: Triton, exports: Path) -> None:
-    assert "(triton 2." in check_server(triton.url, exports)
+    assert "(triton 2." in check_server(triton.url, exports).text
 
 
 def test_triton_keeps_what_was_written(triton: Triton) -> None:
@@ -137,7 +137,7 @@ def test_a_form_with_a_free_batch_is_batched_and_scores_as_torch(tmp_path: Path)
     export_onnx(BUNDLE, tmp_path / "exports", forms="volume", dynamic_batch=True)
     write_repository(tmp_path / "exports", tmp_path / "triton", form="volume", max_batch_size=4, queue=16)
     with running_triton(tmp_path / "triton" / "models", tmp_path) as batching:
-        assert "[-1, 2, " in check_server(batching.url, tmp_path / "exports")
+        assert "[-1, 2, " in check_server(batching.url, tmp_path / "exports").text
         image = golden_case(tmp_path / "exports", read_manifest(tmp_path / "exports")).image
 
         def ask(_: int) -> float:

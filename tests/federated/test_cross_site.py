@@ -144,11 +144,11 @@ def test_leave_one_out_trains_without_each_site_and_goes_on_where_it_was_stopped
 ) -> None:
     sites = [str(file) for file in hospitals]
     options = {"epochs": 1, "spatial_size": (32, 32, 32), "batch_size": 4}
-    text = leave_one_out(sites, str(tmp_path), **options)  # type: ignore[arg-type]
+    text = leave_one_out(sites, str(tmp_path), **options).text  # type: ignore[arg-type]
     assert all(f"| {name} | 6 controlled, 6 not |" in text for name in NAMES)
     (tmp_path / "without-site-b" / "testing" / "metrics.json").unlink()
     kept = (tmp_path / "without-site-a" / "model.pt").stat().st_mtime_ns
-    assert leave_one_out(sites, str(tmp_path), **options) == text  # type: ignore[arg-type]
+    assert leave_one_out(sites, str(tmp_path), **options).text == text  # type: ignore[arg-type]
     assert (tmp_path / "without-site-a" / "model.pt").stat().st_mtime_ns == kept
 
 

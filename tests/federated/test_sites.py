@@ -84,13 +84,13 @@ def test_a_child_is_made_once_and_the_same_again(sites: Path, tmp_path: Path) ->
 def test_another_site_in_the_same_folder_is_refused(sites: Path) -> None:
     with pytest.raises(InputError, match="another cohort"):
         begin_site(sites / "site-b", replace(HOSPITALS[1], children=6), Plan("easy", 4001, 4.0, None))
-    with pytest.raises(InputError, match="2 numbers of children"):
-        make_sites(str(sites), children=[6, 6])
+    with pytest.raises(InputError, match="2 numbers of subjects"):
+        make_sites(str(sites), subjects=[6, 6])
 
 
 @pytest.mark.slow
 def test_the_command_makes_all_sites_with_their_splits_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
-    options = {"children": [6, 6, 6], "voxel_mm": 4.0, "seed": 3, "fractions": (2, 2, 2)}
+    options = {"subjects": [6, 6, 6], "voxel_mm": 4.0, "seed": 3, "fractions": (2, 2, 2)}
     make_sites(str(tmp_path), **options)  # type: ignore[arg-type]
     for hospital in HOSPITALS:
         split = read_datalist(tmp_path / hospital.name / "datalist.json")

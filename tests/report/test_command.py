@@ -179,7 +179,9 @@ class TestLess:
     def test_one_model_of_nineteen_children_without_a_split(self, tmp_path: Path, labels: Mapping[str, int]) -> None:
         write_predictions(tmp_path / "net" / "predictions.csv", labels)
 
-        said = write_report(tmp_path / "cohort", tmp_path / "net" / "predictions.csv", tmp_path / "out", resamples=100)
+        said = write_report(
+            tmp_path / "cohort", tmp_path / "net" / "predictions.csv", tmp_path / "out", resamples=100
+        ).text
 
         found = headings((tmp_path / "out" / "report.html").read_text())
         assert (
@@ -193,7 +195,9 @@ class TestLess:
         (tmp_path / "cohort" / "participants.tsv").write_text("\n".join(["participant_id\toutcome", *lines]) + "\n")
         write_predictions(tmp_path / "net" / "predictions.csv", labels)
 
-        said = write_report(tmp_path / "cohort", tmp_path / "net" / "predictions.csv", tmp_path / "out", resamples=100)
+        said = write_report(
+            tmp_path / "cohort", tmp_path / "net" / "predictions.csv", tmp_path / "out", resamples=100
+        ).text
 
         assert "The cohort has no clinical variable" in said
         assert "Clinical variables and images" not in headings((tmp_path / "out" / "report.html").read_text())

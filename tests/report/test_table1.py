@@ -154,7 +154,7 @@ def test_the_verb_writes_the_table_and_the_numbers(tmp_path: Path) -> None:
     rows = [row | {"site": "AB"[number % 2]} for number, row in enumerate(random_children(30, missing=0.1))]
     write_children(tmp_path, rows)
     (tmp_path / "participants.json").write_text(json.dumps({"site": {"Levels": {"A": "first", "B": "second"}}}))
-    printed = write_table1(tmp_path, tmp_path / "out", variables="site", smd=True)
+    printed = write_table1(tmp_path, tmp_path / "out", variables="site", smd=True).text
     assert (tmp_path / "out" / "table1.md").read_text() == printed + "\n"
     with (tmp_path / "out" / "table1.csv").open(newline="") as stream:
         head, *lines = csv.reader(stream)

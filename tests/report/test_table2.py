@@ -106,7 +106,7 @@ def test_one_outcome_alone_is_refused(models: list[Model]) -> None:
 def test_the_verb_writes_both_tables(tmp_path: Path, models: list[Model]) -> None:
     files = [str(model.file) for model in models]
 
-    said = write_table2(tmp_path / "cohort", files, tmp_path / "out", names=["eTSC-Net", "ResNet3D"])
+    said = write_table2(tmp_path / "cohort", files, tmp_path / "out", names=["eTSC-Net", "ResNet3D"]).text
 
     assert "Table 2. 95 children, 39 controlled, 56 uncontrolled" in said and "Every model against eTSC-Net" in said
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
