@@ -46,12 +46,14 @@ def measure(mri: Path, *, hd_bet_weights: str | None = None) -> str:
         found: dict[str, tuple[Mask, Affine]] = {}
         spent = []
         for key in KEYS:
-            image = nib.load(case[key])
+            image = nib.Nifti1Image.from_filename(case[key])
             start = time.process_time()
             found[key] = (extractor.mask(image.get_fdata(dtype=np.float32), image.affine), image.affine)
             spent.append(time.process_time() - start)
-            columns[key].append(dice(found[key][0], np.asarray(nib.load(case[f"{key}_mask"]).dataobj) > 0))
-        reference = nib.load(case["t2w_mask"])
+            columns[key].append(
+                dice(found[key][0], np.asarray(nib.Nifti1Image.from_filename(case[f"{key}_mask"]).dataobj) > 0)
+            )
+        reference = nib.Nifti1Image.from_filename(case["t2w_mask"])
         carried = carry_mask(*found["flair"], shape=reference.shape, onto=reference.affine)
         columns["carried"].append(dice(carried, np.asarray(reference.dataobj) > 0))
         judged = judge_study(found)

@@ -162,9 +162,9 @@ def corrupted(cases: Sequence[Mapping[str, Any]], name: str, score: Scorer) -> l
         with tempfile.TemporaryDirectory() as folder:
             spoilt: dict[str, Any] = {"case": case["case"], "label": case["label"]}
             for channel, modality in enumerate(MODALITIES):
-                source = nib.load(case[modality])
+                source = nib.Nifti1Image.from_filename(case[modality])
                 image = np.asarray(source.dataobj, dtype=np.float32) * (
-                    np.asarray(nib.load(case[f"{modality}_mask"]).dataobj) > 0
+                    np.asarray(nib.Nifti1Image.from_filename(case[f"{modality}_mask"]).dataobj) > 0
                 )
                 made, affine = CORRUPTIONS[name](image, source.affine, np.random.default_rng([number, channel]))
                 # Outside the brain stays 0, whatever was done inside.

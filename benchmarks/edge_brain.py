@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "edge")]
@@ -52,9 +53,9 @@ def one_study(exports: str, images: dict[str, str], masks: dict[str, str]) -> No
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     start, used = time.perf_counter(), time.process_time()
     import numpy as np
-    from etscnet_edge import classifier as edge
     from etscnet_edge.brain_extraction.extractor import extract, opened
     from etscnet_edge.brain_extraction.manifest import read_brain_manifest
+    from etscnet_edge.classifier import Classifier
     from etscnet_edge.memory import peak_mb, resident_mb
     from etscnet_edge.nifti import Volume, read_volume
 
@@ -72,8 +73,10 @@ def one_study(exports: str, images: dict[str, str], masks: dict[str, str]) -> No
         given = {name: read_volume(masks[name], orientation="RAS", limits=limits) for name in volumes}
         return {name: np.asarray(volume.stored) > 0 for name, volume in given.items()}, {"method": "network"}
 
-    edge.study_extractor = lambda *_, **__: with_given_masks  # the masks of random weights would be refused
-    with edge.Classifier(exports, brain_extraction="network", threads=CORES) as classifier:
+    with (  # the masks of random weights would be refused
+        patch("etscnet_edge.classifier.study_extractor", return_value=with_given_masks),
+        Classifier(exports, brain_extraction="network", threads=CORES) as classifier,
+    ):
         result = classifier.predict(images)
     said |= {
         "s": time.perf_counter() - start,

@@ -52,7 +52,7 @@ class Live(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._sizes: dict[int, int] = {}
 
@@ -150,5 +150,5 @@ def _remake(module: nn.Module) -> None:
 
 
 def _as_on_the_cpu(self: DepthwiseConv3d, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    applied: Tensor = _DepthwiseConvolution.apply(image, weight, self.stride[0], self.margin)
+    applied: Tensor = _DepthwiseConvolution.apply(image, weight, self.stride[0], self.margin)  # type: ignore[no-untyped-call]
     return applied

@@ -82,10 +82,10 @@ def measure(mri: Path, dataset_dir: Path) -> str:
         refused = ~(shares <= MAX_SKULL_SHARE)
         wrong = int(np.sum(refused != found[0][0]))
         errors += wrong
-        small = sum(small for *_, small in found)
+        passed = sum(small for *_, small in found)
         lines.append(
             f"| {group} | {len(found)} | {'yes' if found[0][0] else 'no'} | {shares.min():.3f} to {shares.max():.3f} "
-            f"| {small} | {int(refused.sum())} | {wrong} |"
+            f"| {passed} | {int(refused.sum())} | {wrong} |"
         )
     number = sum(map(len, groups.values()))
     return "\n".join(
@@ -94,7 +94,7 @@ def measure(mri: Path, dataset_dir: Path) -> str:
 
 
 def _load(file: str) -> tuple[Array, NDArray[np.float64]]:
-    image = nib.load(file)
+    image = nib.Nifti1Image.from_filename(file)
     return image.get_fdata(dtype=np.float32), image.affine
 
 

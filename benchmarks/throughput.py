@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,9 @@ def split(cohort: Path, device: str) -> dict[str, list[float]]:
         found[step].append(found[step].pop() + 1e3 * (time.process_time() - start))
         return made
 
+    def score(data: Any) -> Any:
+        return network(data["image"][None].to(device)).cpu()
+
     for case in find_cases(cohort)[: 3 * CHILDREN]:
         steps = ["read", "decompress", "load and check", "mask", "resize", "scale and join", "network"]
         for step in steps:
@@ -138,12 +142,12 @@ def split(cohort: Path, device: str) -> dict[str, list[float]]:
         files = [Path(case[key]) for key in ("flair", "t2w")]
         contents = [timed("read", file.read_bytes) for file in files]
         for content in contents:
-            timed("decompress", lambda content=content: gzip.decompress(content))
+            timed("decompress", partial(gzip.decompress, content))
         data: Any = dict(case)
         for transform in transforms:
-            data = timed(part(type(transform).__name__), lambda transform=transform, data=data: transform(data))
+            data = timed(part(type(transform).__name__), partial(transform, data))
         with torch.no_grad():
-            timed("network", lambda data=data: network(data["image"][None].to(device)).cpu())
+            timed("network", partial(score, data))
     # The first transform reads and decompresses, too: what is left is parsing and checking.
     found["load and check"] = [
         whole - read - unpacked

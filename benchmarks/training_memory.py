@@ -199,7 +199,9 @@ def training_step(device: torch.device, size: Sequence[int], batch: int, *, amp:
 
     def begin() -> None:
         torch.manual_seed(0)
-        network = ETSCNet(["flair", "t2w"], activation_checkpointing=checkpointing)
+        network: Any = ETSCNet(
+            ["flair", "t2w"], activation_checkpointing=checkpointing
+        )  # torch's stub lacks `memory_format`
         made["network"] = network.to(device, memory_format=torch.channels_last_3d).train()
         made["optimizer"] = torch.optim.Adam(made["network"].parameters(), lr=1e-3)
         made["scaler"] = torch.amp.GradScaler(device.type, enabled=amp)

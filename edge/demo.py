@@ -58,12 +58,12 @@ def main() -> None:
         photograph(url, files, output / "page.png")
     options = ["--exports", str(exports)]
     options += [word for name, path in files.items() for word in (f"--{name}", str(path))]
-    command = [program, "predict", *options, "--picture", str(output / "study.png")]
+    command = [str(program), "predict", *options, "--picture", str(output / "study.png")]
     alone = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     print(f"etscnet-edge predict: score {alone['score']:.4f}")
     if abs(alone["score"] - scored["score"]) > 1e-5:
         raise SystemExit("error: the server and predict do not give the same score.")
-    command = [program, "benchmark", *options, "--output", str(output / "benchmark.json")]
+    command = [str(program), "benchmark", *options, "--output", str(output / "benchmark.json")]
     table = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     (output / "benchmark.md").write_text(table)
     print(f"\n{table}\nwritten to {output}: study.json study.png page.png benchmark.json benchmark.md server.log")
