@@ -36,8 +36,8 @@ METHODS = ("fedavg", "fedprox", "fedbn")
 
 
 def compare(
-    sites: Sequence[str],
-    output_dir: str,
+    sites: Sequence[str | Path],
+    output_dir: str | Path,
     *,
     rounds: int = 50,
     local_epochs: int = 2,

@@ -28,8 +28,8 @@ FIGURES = ("auc", "sensitivity", "specificity", "balanced_accuracy")
 
 
 def leave_one_out(
-    sites: Sequence[str],
-    output_dir: str,
+    sites: Sequence[str | Path],
+    output_dir: str | Path,
     *,
     epochs: int = 100,
     spatial_size: Sequence[int] = (256, 256, 128),

@@ -39,8 +39,8 @@ PATIENCE_S = 120.0  # for services to answer
 
 
 def poc(
-    sites: Sequence[str],
-    output_dir: str,
+    sites: Sequence[str | Path],
+    output_dir: str | Path,
     *,
     rounds: int = 2,
     local_epochs: int = 1,

@@ -32,8 +32,8 @@ from scripts.workers import cores
 
 
 def simulate(
-    sites: Sequence[str],
-    output_dir: str,
+    sites: Sequence[str | Path],
+    output_dir: str | Path,
     *,
     rounds: int = 50,
     local_epochs: int = 2,
@@ -49,7 +49,7 @@ def simulate(
     min_children: int = 3,
     min_sites: int = 2,
     round_timeout_s: int = 3600,
-    checkpoint: str | None = None,
+    checkpoint: str | Path | None = None,
     rehearse: Sequence[str] = (),
     result_filters: Sequence[Mapping[str, Any]] = (),
 ) -> Answer:
@@ -111,7 +111,7 @@ def simulate(
         files,
         output,
         plan,
-        checkpoint=checkpoint or "",
+        checkpoint="" if checkpoint is None else str(checkpoint),
         rehearse=several(rehearse),
         result_filters=result_filters,
     )

@@ -81,7 +81,7 @@ class Child:
 
 
 def make_sites(
-    output_dir: str,
+    output_dir: str | Path,
     *,
     subjects: Sequence[int] = CHILDREN,
     preset: Literal["paper", "easy", "null"] = "easy",

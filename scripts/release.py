@@ -111,7 +111,7 @@ def write_origin(model_file: str | Path, origin: Mapping[str, Any]) -> None:
     write_atomically(Path(model_file).with_suffix(".json"), json.dumps(content, indent=2) + "\n")
 
 
-def halve(checkpoint: str, output: str) -> str:
+def halve(checkpoint: str | Path, output: str | Path) -> str:
     """Store weights of convolutions and linear layers in half precision, everything else as it is; carry the origin over.
 
     Loading gives a float32 network again.
@@ -155,13 +155,13 @@ def halve(checkpoint: str, output: str) -> str:
 
 
 def add_reference(
-    checkpoint: str,
-    dataset_dir: str,
-    datalist: str,
+    checkpoint: str | Path,
+    dataset_dir: str | Path,
+    datalist: str | Path,
     *,
-    bundle_root: str = "bundle",
-    config_file: str | None = None,
-    cache_dir: str | None = None,
+    bundle_root: str | Path = "bundle",
+    config_file: str | Path | None = None,
+    cache_dir: str | Path | None = None,
 ) -> str:
     """Add to a model's `model.json` what the training cohort looked like, and the temperature.
 
@@ -195,7 +195,8 @@ def add_reference(
     parser = ConfigParser()
     configs = [Path(bundle_root) / "configs" / "inference.json"] + ([] if config_file is None else [Path(config_file)])
     parser.read_config([str(path) for path in configs])
-    parser["bundle_root"], parser["checkpoint"], parser["modalities"] = bundle_root, checkpoint, said["modalities"]
+    parser["bundle_root"], parser["checkpoint"] = str(bundle_root), str(checkpoint)
+    parser["modalities"] = said["modalities"]
     parser["brain_extraction"] = said["settings"]["brain_extraction"]
     network, preprocessing = parser.get_parsed_content("network"), parser.get_parsed_content("preprocessing")
     counts = {part: len(parts[part]) for part in PARTS}
@@ -217,7 +218,7 @@ def add_reference(
     )
 
 
-def _other_cohort(found: str, expected: str, datalist: str) -> InputError:
+def _other_cohort(found: str, expected: str, datalist: str | Path) -> InputError:
     remedy = "Give the cohort and the datalist that these weights were trained on."
     return InputError(found, expected=expected, remedy=remedy, file=datalist)
 

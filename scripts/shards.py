@@ -115,7 +115,7 @@ def read_all(folder: str | Path) -> Merged:
     return Merged(results, [row for row in rows if "reason" in row], shards[0].modalities)
 
 
-def merge(output_dir: str) -> Answer:
+def merge(output_dir: str | Path) -> Answer:
     """Make one predictions.csv and failures.csv of what several processes wrote into one folder.
 
     Args:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from scripts.commands import verb_of
 from tests.conftest import ROOT
 
 PACKAGES = ("scripts", "export", "federated")
@@ -93,6 +94,31 @@ def test_a_verb_or_target_that_is_named_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     said = re.findall(r"`make ([a-z-]+)[^`]*`", text) + re.findall(r"^make ([a-z-]+)", text, flags=re.MULTILINE)
     gone += [f"make {target}" for target in said if target not in targets]
+    assert gone == []
+
+
+def mentioned() -> Iterator[tuple[str, str, str]]:
+    """Package, verb and option of every command in a document, a script, a docstring or a message."""
+    patterns = ["*.md", "*.sh", "*.yml", "Makefile", "*.py", "*.js", "*.conf", ":!tests"]
+    said = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for file in said.splitlines():
+        text = (ROOT / file).read_text() if (ROOT / file).is_file() else ""
+        text = re.sub(r"\\+\n\s*", " ", text)
+        for package, verb, rest in re.findall(r"-m (scripts|export|federated) ([a-z][\w-]*)([^`|;>#\n]*)", text):
+            for option in re.findall(r"--([a-z]\w*)", rest.partition("python -m")[0]):
+                yield package, verb, option
+
+
+def test_an_option_that_is_named_with_its_verb_exists() -> None:
+    found = set(mentioned())
+    assert len(found) >= 100
+    gone = []
+    for package, verb, option in sorted(found):
+        verbs = import_module(f"{package}.__main__").VERBS
+        if verb in verbs:
+            said = verb_of(verbs, verb)
+            known = {one.name for one in said.options} | {"json", "help"}
+            gone += [(verb, option)] if said.further is None and option not in known else []
     assert gone == []
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import re
 import shlex
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 from monai.bundle import ConfigParser
 
-from export.__main__ import VERBS as EXPORT_VERBS
-from scripts.__main__ import VERBS
+from export.__main__ import VERBS as EXPORT
+from federated.__main__ import VERBS as FEDERATED
+from scripts.__main__ import VERBS as SCRIPTS
+from scripts.commands import verb_of
 from scripts.config import check_ids
+from scripts.parser import parse
 from tests.conftest import BUNDLE, ROOT
 
+VERBS = {"scripts": SCRIPTS, "export": EXPORT, "federated": FEDERATED}
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", BUNDLE / "docs" / "README.md"]
 
 
@@ -49,14 +51,11 @@ def test_the_documents_hold_commands() -> None:
 def test_a_documented_command_exists_with_its_options(words: list[str]) -> None:
     if words[:3] == ["python", "-m", "monai.bundle"] and words[3] == "run":
         check_run(words[4], options(words))
-    elif words[:3] in (["python", "-m", "scripts"], ["python", "-m", "export"]):
-        verbs = VERBS if words[2] == "scripts" else EXPORT_VERBS
-        module, function = verbs[words[3]].split(":")
-        parameters = inspect.signature(getattr(import_module(module), function)).parameters
-        known = set(parameters)
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):  # those of inference.json
-            known |= json.loads((BUNDLE / "configs" / "inference.json").read_text()).keys()
-        assert options(words).keys() <= known
+    elif words[:2] == ["python", "-m"] and words[2] in VERBS:
+        verb = verb_of(VERBS[words[2]], words[3])
+        given, _ = parse(verb, " ".join(words[:4]), words[4:])  # names, types, and that nothing is missing
+        further = given.keys() - {option.name for option in verb.options}
+        assert further <= json.loads((BUNDLE / "configs" / "inference.json").read_text()).keys()
     elif words[0] == "make":
         assert set(words[1:]) <= set(
             re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

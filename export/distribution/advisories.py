@@ -129,7 +129,9 @@ def audit(packages: Mapping[str, str], advisories: str | Path | None) -> Audit:
     return Audit(True, len(packages), count, newest, tuple(ordered))
 
 
-def audit_dependencies(advisories: str, *, output: str | Path | None = None, checkout: str | Path = CHECKOUT) -> Answer:
+def audit_dependencies(
+    advisories: str | Path, *, output: str | Path | None = None, checkout: str | Path = CHECKOUT
+) -> Answer:
     """Look up what bundle and edge package stand on in advisories of known vulnerabilities.
 
     Args:

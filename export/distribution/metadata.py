@@ -114,7 +114,7 @@ def check(checkout: str | Path = CHECKOUT) -> dict[str, Any]:
     return wanted
 
 
-def write_metadata(checkout: str = str(CHECKOUT)) -> Answer:
+def write_metadata(checkout: str | Path = str(CHECKOUT)) -> Answer:
     """Bring version, changelog and packages of bundle/configs/metadata.json up to date.
 
     Args:

@@ -78,7 +78,7 @@ def read_release(folder: str | Path, public_key: str | Path) -> dict[str, Any]:
     return said
 
 
-def verify_release(release: str, public_key: str, *, output_dir: str | None = None) -> Answer:
+def verify_release(release: str | Path, public_key: str | Path, *, output_dir: str | Path | None = None) -> Answer:
     """Check a release's signature and every file of it, and unpack its bundle if wanted.
 
     Args:

@@ -78,7 +78,7 @@ def unpack(archive: str | Path, output_dir: str | Path, *, expected_sha256: str)
     return [target.joinpath(*PurePosixPath(name).parts) for name in files]
 
 
-def unpack_archive(archive: str, output_dir: str, *, sha256: str) -> Answer:
+def unpack_archive(archive: str | Path, output_dir: str | Path, *, sha256: str) -> Answer:
     """Unpack an archive whose hash is known, and only what is harmless: no path that leads elsewhere, no link, no bomb.
 
     Args:

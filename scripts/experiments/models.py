@@ -34,8 +34,8 @@ from scripts.split import check_fractions
 
 
 def run_models(
-    dataset_dir: str,
-    output_dir: str = "results/models",
+    dataset_dir: str | Path,
+    output_dir: str | Path = "results/models",
     *,
     epochs: int = 100,
     spatial_size: Sequence[int] = (256, 256, 128),

@@ -52,7 +52,7 @@ class Conditions:
 
 
 def measure_resources(
-    output_dir: str = "results/table3",
+    output_dir: str | Path = "results/table3",
     *,
     spatial_size: Sequence[int] = (256, 256, 128),
     batch_size: int = 4,
