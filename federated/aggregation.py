@@ -54,8 +54,11 @@ def average(weights: Weights, updates: Mapping[str, tuple[int, Mapping[str, NDAr
     """The next global weights.
 
     Args:
-        weights: the present ones.
-        updates: site -> (training cases, update), at least one, all without a fault.
+        weights: the present ones, name -> array of the layer's own shape.
+        updates: site -> (training cases, update of the same names and shapes), at least one, all without a fault.
+
+    Returns:
+        float32, of the same names and shapes.
     """
     total = sum(cases for cases, _ in updates.values())
     result: Weights = {}

@@ -47,7 +47,7 @@ def leave_one_out(
         spatial_size: edges of the image in voxels, three multiples of 32.
         batch_size: images of a training step.
         learning_rate: of Adam.
-        learning_rate_decay: of the rate, as in train.json.
+        learning_rate_decay: the power by which the rate falls to 0 over the epochs; 0 keeps it constant.
         seed: of everything random, a whole number from 0 on.
 
     Example:

@@ -50,7 +50,7 @@ class LocalNorm:
     def state(self, best_rounds: Mapping[str, int] | None = None) -> dict[str, Tensor]:
         """The latest state, or for every branch that of a round: if the site missed it, of the last one before.
 
-        Empty where nothing stays here, or nothing was trained.
+        Tensors in their layers' shapes. Empty where nothing stays here, or nothing was trained.
         """
         if best_rounds is None:
             return self._read(self.folder / "latest.pt")

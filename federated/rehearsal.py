@@ -64,7 +64,11 @@ class SimulatedExecutor(SiteExecutor):
         return Path(self._site_file.format(site=name)), Path(self._work_dir.format(site=name))
 
     def work(self, task: str, weights: dict[str, Any], numbers: dict[str, Any], fl_ctx: FLContext) -> dict[str, Any]:
-        """The site's answer, spoilt in the rounds that were asked for."""
+        """The site's answer, spoilt in the rounds that were asked for.
+
+        Raises:
+            SiteFault: where that is the fault that was asked for, and those of the site itself.
+        """
         kind = (
             self._faults.get(fl_ctx.get_identity_name(), {}).get(str(numbers.get("round"))) if task == "train" else None
         )

@@ -64,7 +64,7 @@ def simulate(
         modalities: flair, t2w or both.
         batch_size: images of a training step.
         learning_rate: of Adam.
-        learning_rate_decay: of the rate, as in train.json.
+        learning_rate_decay: the power by which the rate falls to 0 over the epochs; 0 keeps it constant.
         seed: of everything random, a whole number from 0 on.
         proximal: FedProx's mu; 0 is FedAvg.
         local_batch_norm: what of batch norm stays at a site: none, statistics or all (FedBN).
@@ -127,7 +127,11 @@ def run_simulation(
     rehearse: Sequence[str] = (),
     result_filters: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """As `simulate`, of a plan."""
+    """As `simulate`, of a plan.
+
+    Raises:
+        InputError: as `simulate`.
+    """
     sites = read_sites(files)
     client: dict[str, Any] = {
         "site_file": str(files[0].parent / "{site}.json"),

@@ -103,7 +103,7 @@ class Site:
         }
 
     def train(self, weights: Mapping[str, NDArray[Any]], round_: int) -> dict[str, Any]:
-        """One round: where the global weights' validation scores lie, then local epochs.
+        """One round: where the validation scores of the global weights (each in its layer's shape) lie, then local epochs.
 
         Returns:
             "update" (name -> float32 array), "cases", "loss" (mean over the batches), "spread" (of `validate`; None in round 0,
@@ -140,7 +140,8 @@ class Site:
         }
 
     def validate(self, weights: Mapping[str, NDArray[Any]], round_: int) -> dict[str, Any]:
-        """Score validation by the global weights of a round, and tell where the branches' scores lie; `count` tells more."""
+        """Score validation by the global weights of a round, each in its layer's shape, and tell where the branches' scores lie;
+        `count` tells more."""
         self._take(weights)
         self._local.remember(round_)
         scored = self._score("validation")
@@ -149,7 +150,10 @@ class Site:
         return Spread.of(scored.scores).to_message()
 
     def fuse(self, weights: Mapping[str, NDArray[Any]], best_rounds: Mapping[str, int]) -> dict[str, Any]:
-        """The same for the best rounds' branches, and for the fused score by every weight vector."""
+        """The same for the branches of the best rounds, and for the fused score by every weight vector.
+
+        Shapes are those of `validate`.
+        """
         self._take(weights, best_rounds)
         scored = self._score("validation")
         self._enough("validation", scored)
@@ -160,6 +164,9 @@ class Site:
         """Histograms of the scores of the last `validate` or `fuse`, over the bins that the server laid.
 
         Once: counted again over other bins, they would tell the scores themselves.
+
+        Raises:
+            SiteFault: there are no scores to count, or the bins are not the plan's.
         """
         if self._kept is None or not set(edges) <= set(self._kept[0]):
             raise SiteFault("it has no scores to count: it was started again, or has counted them")
@@ -180,7 +187,7 @@ class Site:
     ) -> dict[str, Any]:
         """Keep the finished model here, score validation and testing, and tell the metrics.
 
-        `found` is of `FederatedFusion.to_dict`, `edges` are of the histogram's bins.
+        The weights are in their layers' shapes, `found` is of `FederatedFusion.to_dict`, `edges` are of the histogram's bins.
         """
         network = self._take(weights, best_rounds)
         network.fusion_weights.copy_(torch.tensor(found["weights"]))

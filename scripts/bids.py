@@ -86,7 +86,11 @@ def read_outcomes(path: str | Path, *, required: bool = False) -> dict[str, int 
 
 
 def outcomes_of(rows: Mapping[str, Mapping[str, str]], *, file: Path) -> dict[str, int | None]:
-    """The label by participant of the rows of `read_participant_rows`; None where a row tells none."""
+    """The label by participant of the rows of `read_participant_rows`; None where a row tells none.
+
+    Raises:
+        InputError: an outcome that is none.
+    """
     labels = {}
     for subject, fields in rows.items():
         outcome = fields.get("outcome", "")
@@ -165,7 +169,11 @@ def read_participant_rows(path: str | Path, *, needed: Sequence[str] = ()) -> di
 
 
 def check_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
-    """The modalities as a tuple, in their order (which is the order of the image's channels)."""
+    """The modalities as a tuple, in their order (which is the order of the image's channels).
+
+    Raises:
+        InputError: no list of different names that are known.
+    """
     given = list(modalities) if isinstance(modalities, list | tuple) else None
     if not given or any(name not in SUFFIXES for name in given) or max(Counter(given).values()) > 1:
         raise InputError(

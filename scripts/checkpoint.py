@@ -73,7 +73,7 @@ def load_model(
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The state dict of a file of weights.
+    """The state dict of a file of weights, each tensor in the shape that its network gives it, on the CPU.
 
     Raises:
         InputError: no such file, or not a flat dictionary of tensors.
@@ -112,7 +112,11 @@ def trained_size(path: str | Path, otherwise: Sequence[int]) -> list[int]:
 
 
 def provenance(path: str | Path) -> dict[str, Any]:
-    """What `model.json` says of the weights; empty where there is none or it speaks of another file."""
+    """What `model.json` says of the weights; empty where there is none or it speaks of another file.
+
+    Raises:
+        InputError: it is not JSON.
+    """
     sidecar = Path(path).with_suffix(".json")
     if not sidecar.is_file():
         return {}

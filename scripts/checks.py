@@ -39,7 +39,11 @@ def fault(data: Case, key: str, found: str, expected: str, remedy: str) -> Input
 
 
 def check_finite(data: Case, key: str) -> None:
-    """Refuse voxels that are NaN or infinite."""
+    """Refuse voxels that are NaN or infinite.
+
+    Raises:
+        InputError: there are some.
+    """
     values = data[key].as_tensor()
     bad = values.numel() - int(torch.isfinite(values).sum())
     if bad:
@@ -48,7 +52,11 @@ def check_finite(data: Case, key: str) -> None:
 
 
 def check_values(data: Case, key: str) -> None:
-    """Refuse an image without a signal."""
+    """Refuse an image without a signal.
+
+    Raises:
+        InputError: as `check_finite`, a constant image, or none above 0.
+    """
     check_finite(data, key)
     values = data[key].as_tensor()
     low, high = float(values.min()), float(values.max())
@@ -60,7 +68,11 @@ def check_values(data: Case, key: str) -> None:
 
 
 def check_geometry(data: Case, key: str) -> None:
-    """Refuse voxels and fields of view that hold no head."""
+    """Refuse voxels and fields of view that hold no head.
+
+    Raises:
+        InputError: an affine that is no place in space, slanted axes, edges of voxels or of the whole outside the limits, in mm.
+    """
     affine = data[key].affine.numpy().astype(float)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     edges = np.prod(spacing)
@@ -79,7 +91,11 @@ def check_geometry(data: Case, key: str) -> None:
 
 
 def check_pair(data: Case, first: str, second: str) -> None:
-    """Refuse two images that lie apart in space, or are one."""
+    """Refuse two images that lie apart in space, or are one.
+
+    Raises:
+        InputError: centres too many mm apart, or voxels that are equal but for their scale.
+    """
     one, other = data[first], data[second]
     distance = float(np.linalg.norm(_centre(one) - _centre(other)))
     if distance > CENTRE_DISTANCE_MM:
@@ -114,7 +130,11 @@ def _by(edges: np.ndarray) -> str:
 
 
 def check_brain(case: Case, key: str, method: str) -> None:
-    """Refuse what is left after brain extraction where it is no brain: its size, its contrast, a skull."""
+    """Refuse what is left after brain extraction where it is no brain: its size, its contrast, a skull.
+
+    Raises:
+        InputError: too few or too many ml, values that hardly differ, or a bright rim around a dark layer.
+    """
     image, values = case[key], case[key][0].numpy()
     affine = image.affine.numpy().astype(float)
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000

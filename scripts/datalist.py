@@ -147,6 +147,9 @@ def resolve_case(entry: Mapping[str, Any], modalities: Sequence[str], base: Path
         modalities: those that the network takes.
         base: what its paths are relative to.
         file: the datalist, for errors.
+
+    Raises:
+        InputError: a path or a label that is none, or a name that could lead out of a folder.
     """
     label, named = entry.get("label"), str(entry.get("case", "with no name"))
     keys = [key for name in modalities for key in (name, f"{name}_mask") if entry.get(key) is not None]

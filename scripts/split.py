@@ -102,7 +102,11 @@ def count(cases: Sequence[Case]) -> dict[int, int]:
 
 
 def check_fractions(fractions: Sequence[float]) -> list[float]:
-    """Three finite numbers, none negative; whether they are shares or whole numbers of subjects is `split`'s to say."""
+    """Three finite numbers, none negative; whether they are shares or whole numbers of subjects is `split`'s to say.
+
+    Raises:
+        InputError: other than three, or not such numbers.
+    """
     numbers = list(fractions) if isinstance(fractions, list | tuple) else []
     valid = (isinstance(x, int | float) and not isinstance(x, bool) and 0 <= x < math.inf for x in numbers)
     if len(numbers) != len(PARTS) or not all(valid):

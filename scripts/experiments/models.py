@@ -61,7 +61,7 @@ def run_models(
         spatial_size: edges of the image in voxels, three multiples of 32.
         batch_size: images of a training step.
         learning_rate: of Adam.
-        learning_rate_decay: of the rate, as in train.json.
+        learning_rate_decay: the power by which the rate falls to 0 over the epochs; 0 keeps it constant.
         seed: of weights, augmentation and split, a whole number from 0 on.
         brain_extraction: hd-bet, bet, mask (given masks) or none (the images are brain-extracted).
         modalities: each alone, and where there are several all of them together: flair, t2w.

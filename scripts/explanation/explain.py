@@ -65,7 +65,8 @@ def explain(
         output_dir: folder of the maps, a new one or that of earlier maps.
         bundle_root: folder of the bundle.
         config_file: an overlay over its inference.json, for weights of another backbone.
-        layer: of a branch, whose features the maps are made of, such as _blocks.2; None: the one that suits the size.
+        layer: of a branch, whose features the maps are made of, such as _blocks.2; None: the last whose map has 8 voxels along
+            every edge.
         method: gradcam or gradcam++.
         outcome: whose evidence is shown: decided (that of the fused score's decision), controlled or uncontrolled.
         random_seed: of weights drawn anew, whose maps are a control; the outcome is still the trained network's. None: trained.

@@ -171,6 +171,9 @@ def randomised(network: ETSCNet, images: Sequence[Tensor], *, seed: int) -> ETSC
         network: stays as it is.
         images: of (1, M, x, y, z), two or more.
         seed: of the weights.
+
+    Raises:
+        InputError: fewer than two images.
     """
     if len(images) < 2:
         raise InputError(

@@ -213,7 +213,7 @@ def summarise(found: Sequence[Found], *, tolerance_mm: float, seed: int, resampl
 
 
 def mean_estimate(values: NDArray[np.float64], *, seed: int, resamples: int = 9999, level: float = 0.95) -> Estimate:
-    """Mean over children with its BCa interval."""
+    """Mean over children with its BCa interval, of their values (N,); no interval of fewer than three or of equal ones."""
     value = math.fsum(values) / len(values)
     if len(values) < 3 or np.ptp(values) < 1e-12:
         return Estimate(value, None, len(values))

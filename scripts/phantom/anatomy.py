@@ -101,7 +101,7 @@ def load_anatomy(path: str | None = None, voxel_mm: float = 1.0) -> Anatomy:
         voxel_mm: edge of the isotropic grid.
 
     Raises:
-        ValueError: the file is missing or does not hold what it should.
+        InputError: the file is missing or does not hold what it should.
     """
     with threadpool_limits(1):  # sums keep their order whoever asks first
         return _derive(path, voxel_mm)

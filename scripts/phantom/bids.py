@@ -46,6 +46,7 @@ PARTICIPANTS = {
 
 
 def image_path(name: str, protocol: Protocol) -> Path:
+    """Where an image of the subject `name` lies, relative to the dataset."""
     return Path(name) / "anat" / f"{name}_{protocol.suffix}.nii.gz"
 
 
@@ -98,7 +99,7 @@ def claim_folder(folder: Path, plan: Mapping[str, object], subjects: int) -> Non
     """Write the dataset's descriptions, or check that they are those of this very plan.
 
     Raises:
-        ValueError: the folder holds another cohort, a larger one, or something else.
+        InputError: the folder holds another cohort, a larger one, or something else.
     """
     path = folder / "dataset_description.json"
     if path.is_file():

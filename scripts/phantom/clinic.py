@@ -80,6 +80,7 @@ class Clinical:
     eeg: tuple[int, ...]
 
     def to_dict(self) -> dict[str, object]:
+        """Column -> value, a column `eeg_REGION` each."""
         row = asdict(self)
         row.pop("eeg")
         return row | {f"eeg_{region}": value for region, value in zip(EEG_REGIONS, self.eeg, strict=True)}

@@ -167,7 +167,7 @@ def make_cohort(
         The folder.
 
     Raises:
-        ValueError: an argument is out of range, or the folder holds another cohort.
+        InputError: an argument is out of range, or the folder holds another cohort.
     """
     folder = Path(output_dir)
     plan = Plan(str(preset), int(seed), float(voxel_mm), None if anatomy is None else str(anatomy))

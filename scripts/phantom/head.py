@@ -66,7 +66,11 @@ def _finer(coarse: Float32, step: int, shape: tuple[int, ...]) -> Float32:
 
 
 def icbm152(voxel_mm: float) -> NDArray[np.uint8]:
-    """The ICBM152 maps with shells grown around them, (7, X, Y, Z) uint8 / 255, voxels of that edge in mm."""
+    """The ICBM152 maps with shells grown around them, (7, X, Y, Z) uint8 / 255, voxels of that edge in mm.
+
+    Raises:
+        InputError: the package nilearn, which holds the maps, is not installed.
+    """
     package = find_spec("nilearn")  # not imported: only its data files are wanted
     if package is None or package.origin is None:
         raise InputError(
@@ -112,10 +116,10 @@ def _ramp(distance: Float32, start: float, stop: float) -> Float32:
 
 
 def read_npz(path: Path) -> tuple[NDArray[np.uint8], Float64]:
-    """Tissue maps of a head from a file.
+    """Tissue maps of a head from a file: (7, X, Y, Z) uint8, the share x 255, and the voxel's edges (3,) in mm.
 
     Raises:
-        ValueError: the file lacks an array or holds another shape.
+        InputError: no such file, or it lacks an array or holds another shape.
     """
     expected = f"`maps` uint8 (x, y, z, {len(TISSUES)}) and `zoom` (3,)"
     remedy = f"Store {', '.join(TISSUES)} along the last axis as fraction x 255, and the voxel's edges in mm."

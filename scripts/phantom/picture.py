@@ -46,7 +46,7 @@ def draw_pair(
         The PNG file.
 
     Raises:
-        ValueError: a file is missing, or only one of the real pair is given.
+        InputError: a file is missing, or only one of the real pair is given.
     """
     if (real_flair is None) != (real_t2w is None):
         raise InputError("one image of a real pair", expected="both or none", remedy="Give real_flair and real_t2w.")

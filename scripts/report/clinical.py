@@ -179,7 +179,7 @@ def possible_baselines(participants: pd.DataFrame) -> dict[str, tuple[Variable, 
 
 
 def clinical_model(name: str, design: Design, scores: NDArray[np.float64], thresholds: NDArray[np.float64]) -> Model:
-    """A baseline's scores in the form that the tables take: there is no file, and no branch."""
+    """A baseline's scores (N,) and thresholds (N,), one a child, in the form that the tables take: no file, and no branch."""
     return Model(
         name=name,
         file=None,

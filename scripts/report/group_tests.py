@@ -54,7 +54,10 @@ def compare_values(first: ArrayLike, second: ArrayLike) -> GroupTest:
 
 
 def superiority(first: ArrayLike, second: ArrayLike) -> float | None:
-    """P(value of the first group > of the second) + P(equal) / 2, which is U / (n m): 0.5 where they do not differ."""
+    """P(value of the first group > of the second) + P(equal) / 2, which is U / (n m): 0.5 where they do not differ.
+
+    The values are (n,) and (m,); those that are NaN are left out, and None is the answer where no others are in a group.
+    """
     a, b = _known(first), _known(second)
     if not a.size or not b.size:
         return None
@@ -135,7 +138,8 @@ def cohens_h(first: float, second: float) -> float:
 def linear_model_p(counts: ArrayLike) -> float:
     """p of one-way analysis of variance of group on level; for two levels that of Student's t test.
 
-    No test for counts; it is here because it, and not chi-square, gives the p that Table 1 of Zhao et al. prints.
+    Counts are (2, L): the groups by the levels. No test for counts; it is here because it, and not chi-square, gives the p that
+    Table 1 of Zhao et al. prints.
     """
     table = _counts(counts)
     groups = [np.repeat([1.0, 0.0], column) for column in table.T]

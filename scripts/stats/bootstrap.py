@@ -114,7 +114,7 @@ def bca(
 def auc_bca(
     labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Bootstrap:
-    """The AUC with its BCa interval. Arguments and errors as of `bca`.
+    """The AUC of labels (N,) and scores (N,) with its BCa interval. Arguments and errors as of `bca`.
 
     None for perfect separation and for equal scores: `roc.auc_interval` has a convention for these.
     """
@@ -133,7 +133,7 @@ def weighted_auc(weights: Floats, labels: NDArray[np.int64], values: Floats) -> 
 
 
 def weighted_auc_difference(weights: Floats, labels: NDArray[np.int64], values: Floats) -> Floats:
-    """AUC of the first column minus that of the second, of the same resamples.
+    """AUC of the first column minus that of the second, of the same resamples: (B, N), (N,), (N, 2) -> (B,).
 
     With the paper's 19 test cases its interval excludes 0 too often (benchmarks/records/STATISTICS.md): there
     `comparison.delong_test` is the one to use.
@@ -142,7 +142,7 @@ def weighted_auc_difference(weights: Floats, labels: NDArray[np.int64], values: 
 
 
 def weighted_mean(weights: Floats, labels: NDArray[np.int64], values: Floats) -> Floats:
-    """Mean of the first column over all cases: the Brier score, of squared errors."""
+    """Mean of the first column over all cases, (B, N), (N,), (N, C) -> (B,): the Brier score, of squared errors."""
     mean: Floats = weights @ values[:, 0] / weights.sum(axis=1)
     return mean
 

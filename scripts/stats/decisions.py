@@ -23,6 +23,9 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion.
 
     Checked against scipy.stats.binomtest(...).proportion_ci(method="wilson").
+
+    Raises:
+        InputError: more successes than n, a negative number, or none at all.
     """
     if n < 1 or not 0 <= successes <= n:
         raise InputError(

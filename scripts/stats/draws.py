@@ -15,7 +15,10 @@ from scripts.errors import InputError
 
 
 def stratified_folds(labels: NDArray[np.int64], *, folds: int, repeats: int, seed: int) -> NDArray[np.int64]:
-    """(repeats, N) fold of each child: the classes are dealt out one after the other, so that sizes differ by one at most."""
+    """(repeats, N) fold of each child, of labels (N,).
+
+    The classes are dealt out one after the other, so that sizes differ by one at most.
+    """
     rng, fold = np.random.default_rng([seed, 1]), np.empty((repeats, labels.size), dtype=np.int64)
     dealt = 0
     for label in (1, 0):
@@ -27,7 +30,7 @@ def stratified_folds(labels: NDArray[np.int64], *, folds: int, repeats: int, see
 
 
 def bootstrap_counts(labels: NDArray[np.int64], *, draws: int, seed: int) -> NDArray[np.int64]:
-    """(draws, N) how often each child is in each sample with replacement, drawn within the classes."""
+    """(draws, N) how often each child of labels (N,) is in each sample with replacement, drawn within the classes."""
     rng, counts = np.random.default_rng([seed, 2]), np.zeros((draws, labels.size), dtype=np.int64)
     for label in (1, 0):
         of_class = np.flatnonzero(labels == label)
@@ -38,7 +41,7 @@ def bootstrap_counts(labels: NDArray[np.int64], *, draws: int, seed: int) -> NDA
 def stratified_draws(
     labels: NDArray[np.int64], sizes: Sequence[tuple[int, int]], *, draws: int, seed: int
 ) -> list[NDArray[np.int64]]:
-    """For each (controlled, uncontrolled) of `sizes` (draws, N) of 0 and 1: disjoint sets, drawn without replacement.
+    """For each (controlled, uncontrolled) of `sizes` a (draws, N) of 0 and 1, of labels (N,): disjoint, without replacement.
 
     Raises:
         InputError: a class has no more children than are drawn, so that there is nothing to choose.

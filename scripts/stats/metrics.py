@@ -126,7 +126,7 @@ def _called(s: NDArray[np.float64], threshold: float | None, decisions: ArrayLik
 
 
 def brier(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Mean squared difference of score and label, correctly summed: it does not depend on the order of the cases."""
+    """Mean squared difference of scores (N,) and labels (N,), correctly summed: the order of the cases does not matter."""
     y, s = check_scores(labels, scores)
     return math.fsum((s - y) ** 2) / y.size
 

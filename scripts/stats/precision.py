@@ -66,6 +66,10 @@ def hanley_mcneil(area: float) -> Variance:
 def delong_components(labels: ArrayLike, scores: ArrayLike) -> Variance:
     """DeLong's variance S10 / m + S01 / n with S10 and S01 of these children, for other numbers m and n of children like them.
 
+    Args:
+        labels: (N,) of 0 and 1.
+        scores: (N,).
+
     Raises:
         InputError: as of `roc.check_scores`; a class has one child.
     """
@@ -145,6 +149,9 @@ def paired_power(
         alpha: of the two-sided test.
         draws: simulated test sets.
         seed: of the simulation.
+
+    Raises:
+        InputError: an area, a size, a correlation or a number of draws that can't be.
     """
     for area in areas:
         _check_area(area)
@@ -188,8 +195,8 @@ def children_for_power(
 def within_class_correlation(labels: ArrayLike, a: ArrayLike, b: ArrayLike) -> float | None:
     """Correlation of two models' scores within the classes, by ranks: 2 sin(π r / 6) of Spearman's r in each class.
 
-    The mean over the classes, weighted by children - 1: what a bivariate normal with these ranks has. None where a class
-    has fewer than 3 children or equal scores.
+    Labels and both scores are (N,). The mean over the classes, weighted by children - 1: what a bivariate normal with these ranks
+    has. None where a class has fewer than 3 children or equal scores.
     """
     y, first = check_scores(labels, a)
     _, second = check_scores(labels, b)

@@ -183,7 +183,11 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> RocCurve:
 
 
 def normal_quantile(level: float) -> float:
-    """z of a two-sided interval: 1.96 for level 0.95."""
+    """z of a two-sided interval: 1.96 for level 0.95.
+
+    Raises:
+        InputError: a level that is not between 0 and 1.
+    """
     if not 0 < level < 1:
         raise InputError(f"level is {level}", expected="a number between 0 and 1", remedy="Give 0.95, for instance.")
     return float(special.ndtri(0.5 + level / 2))
