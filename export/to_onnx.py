@@ -42,6 +42,7 @@ class Scores(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, M, x, y, z) -> pred (B, 1) and branch_scores (B, M)."""
         logits = self.network(image, return_logits=True)
         return self.network.fuse(logits), torch.sigmoid(logits)
 
@@ -56,6 +57,9 @@ def volume_graph(
         spatial_size: (x, y, z).
         dynamic_batch: any number of images a run; one otherwise.
         notes: the doc string of the model.
+
+    Raises:
+        ValueError: the exporter gives no program.
     """
     image = torch.zeros(2 if dynamic_batch else 1, len(network.modalities), *spatial_size)
     batch = {"image": {0: torch.export.Dim("batch")}} if dynamic_batch else None

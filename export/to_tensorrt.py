@@ -89,6 +89,7 @@ def build_engine(
     Raises:
         InputError: no such file, no ONNX, weights outside it, free axes, a graph that the parser or the builder refuses (each
             of its reasons is listed), no GPU or no package for the target, a timing cache of another device.
+        KeyboardInterrupt: stopped by Ctrl-C while it builds.
     """
     onnx_file, engine_file = Path(onnx_file), Path(engine_file)
     if target not in get_args(Target):

@@ -68,6 +68,7 @@ class ConvBlock(nn.Module):
         self.all_modules = nn.Sequential(self.conv, *[nn.Identity()] * plan.dropout, self.norm)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, z, y, x) -> (B, C', z / stride, y / stride, x / stride), normalised."""
         normed: Tensor = self.all_modules(x)
         return normed
 
@@ -106,6 +107,7 @@ class Blocks(nn.Module):
         self.convs = nn.Sequential(first, *others)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, z, y, x) -> (B, C', z / stride, y / stride, x / stride)."""
         y: Tensor = self.convs(x)
         return y
 
@@ -126,6 +128,7 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Sequential(*skip)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, z, y, x) -> (B, C', z / stride, y / stride, x / stride)."""
         y: Tensor = self.nonlin2(self.conv2(self.conv1(x)) + self.skip(x))
         return y
 
@@ -140,6 +143,7 @@ class ResidualBlocks(nn.Module):
         self.blocks = nn.Sequential(first, *others)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, z, y, x) -> (B, C', z / stride, y / stride, x / stride)."""
         y: Tensor = self.blocks(x)
         return y
 
@@ -165,6 +169,7 @@ class Encoder(nn.Module):
         self.stages = nn.Sequential(*stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 1, z, y, x) -> the features of every stage, each (B, C, z', y', x'), from fine to coarse."""
         if self.stem is not None:
             x = self.stem(x)
         found = []
@@ -189,6 +194,7 @@ class Decoder(nn.Module):
         self.stages, self.transpconvs, self.seg_layers = nn.ModuleList(stages), nn.ModuleList(ups), nn.ModuleList(heads)
 
     def forward(self, skips: list[Tensor]) -> Tensor:
+        """The features of every stage, from fine to coarse -> logits (B, classes, z, y, x)."""
         x = skips[-1]
         for number, (up, stage) in enumerate(zip(self.transpconvs, self.stages, strict=True)):
             x = stage(torch.cat((up(x), skips[-(number + 2)]), 1))
@@ -206,6 +212,7 @@ class UNet(nn.Module):
         self.decoder = Decoder(self.encoder, plan)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, z, y, x) -> logits (B, classes, z, y, x)."""
         logits: Tensor = self.decoder(self.encoder(x))
         return logits
 

@@ -165,11 +165,11 @@ class Stream(_Held):
         super().__init__(cuda, "cudaStreamCreate", "cudaStreamDestroy")
 
     def upload(self, array: NDArray[Any], buffer: Buffer) -> None:
-        """Array -> device; it must be contiguous, and stay until `wait`."""
+        """Array of any shape -> device; it must be contiguous, as many bytes as the buffer, and stay until `wait`."""
         self._copy(buffer.address, array.ctypes.data, array, buffer, HOST_TO_DEVICE)
 
     def download(self, buffer: Buffer, array: NDArray[Any]) -> None:
-        """Device -> array; it is written when `wait` returns."""
+        """Device -> array of any shape, as many bytes as the buffer; it is written when `wait` returns."""
         self._copy(array.ctypes.data, buffer.address, array, buffer, DEVICE_TO_HOST)
 
     def wait(self) -> None:

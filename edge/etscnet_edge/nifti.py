@@ -85,7 +85,7 @@ class Volume:
 
 
 def forwards(array: NDArray[Any]) -> tuple[slice, ...]:
-    """The index that turns axes which run backwards in memory: numpy takes many times as long along those."""
+    """The index that turns axes, of any shape, which run backwards in memory: numpy takes many times as long along those."""
     return tuple(slice(None, None, -1 if stride < 0 else 1) for stride in array.strides)
 
 

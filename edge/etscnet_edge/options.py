@@ -75,7 +75,11 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 def truth(text: str) -> bool:
-    """A type of an option: True or False."""
+    """A type of an option: True or False.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text}; expected True or False")
     return text.lower() == "true"

@@ -41,7 +41,8 @@ class Preprocessing(Protocol):
 
     def __call__(self, volume: Volume, mask: Mask | None) -> Image: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give back what it holds; it can't be used again."""
 
 
 class GraphPreprocessing:

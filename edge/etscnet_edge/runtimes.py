@@ -31,9 +31,11 @@ class Network(Protocol):
 
     version: str
 
-    def run(self, inputs: dict[str, Array]) -> dict[str, Array]: ...
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """The outputs by name, of the inputs by name, in the shapes above."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give back what it holds; it can't be used again."""
 
 
 Opener = Callable[[], Network]
@@ -102,7 +104,7 @@ class OnnxSession:
         return {value.name: list(value.shape) for value in self._session.get_inputs()}
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        """The outputs by name.
+        """The outputs by name, in the graph's own shapes and kinds, as the inputs are.
 
         Raises:
             ValueError: other names than the graph's, or the session is closed.

@@ -108,7 +108,11 @@ def check_archive(
     only: Sequence[str] | None = None,
     model_zoo: Path | None = None,
 ) -> list[Finding]:
-    """As `zoo_check`; the findings themselves."""
+    """As `zoo_check`; the findings themselves.
+
+    Raises:
+        InputError: no such archive, or a check that is asked for and unknown.
+    """
     if not archive.is_file():
         raise InputError("no such file", expected="an archive", remedy="make package", file=archive)
     checks = all_checks(schema)

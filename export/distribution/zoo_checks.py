@@ -34,7 +34,11 @@ NETWORK = "network_def"
 
 
 def directory(place: Place) -> str:
-    """Necessary and preferred files are there, none is too large, and the folder holds what the archive does."""
+    """Necessary and preferred files are there, none is too large, and the folder holds what the archive does.
+
+    Raises:
+        CheckFailed: one of these does not hold.
+    """
     files = {path.relative_to(place.bundle).as_posix(): path for path in place.bundle.rglob("*") if path.is_file()}
     missing = [name for name in NEEDED if name not in files]
     large = [name for name, path in files.items() if path.stat().st_size > MAX_FILE_BYTES]
@@ -49,7 +53,11 @@ def directory(place: Place) -> str:
 
 
 def versions(place: Place) -> str:
-    """The version stands in the changelog."""
+    """The version stands in the changelog.
+
+    Raises:
+        CheckFailed: it does not.
+    """
     said = json.loads((place.bundle / "configs" / "metadata.json").read_text())
     if said["version"] not in said["changelog"]:
         raise CheckFailed(f"version {said['version']} is missing in the changelog")
@@ -97,7 +105,11 @@ def onnx(place: Place) -> str:
 
 
 def training(place: Place) -> str:
-    """One epoch on the small cohort writes weights."""
+    """One epoch on the small cohort writes weights.
+
+    Raises:
+        CheckFailed: it does not, or the run fails.
+    """
     target = place.root / "out" / "train"
     _run(place, "training", "train.json", output_dir=target, **TRAINING)
     if not (target / "model.pt").is_file() or not (target / "model.json").is_file():
@@ -123,7 +135,11 @@ def evaluating(place: Place) -> str:
 
 
 def inference(place: Place) -> str:
-    """Every case of the small cohort gets a score from the shipped weights."""
+    """Every case of the small cohort gets a score from the shipped weights.
+
+    Raises:
+        CheckFailed: one does not, or a score is not between 0 and 1.
+    """
     target = place.root / "out" / "inference"
     _run(place, "inference", "inference.json", output_dir=target, pictures=False)
     with (target / "predictions.csv").open() as file:

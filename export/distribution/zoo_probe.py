@@ -21,7 +21,11 @@ WORKFLOWS = {"train": ["train.json"], "evaluate": ["train.json", "evaluate.json"
 
 
 def properties(bundle: Path, dataset_dir: str, brain_extraction: str) -> str:
-    """Every workflow has the properties that MONAI defines for its kind."""
+    """Every workflow has the properties that MONAI defines for its kind.
+
+    Raises:
+        AssertionError: one is missing.
+    """
     for name, files in WORKFLOWS.items():
         with tempfile.TemporaryDirectory() as output_dir:
             options: dict[str, Any] = {} if name == "inference" else {"fractions": [0.6, 0.2, 0.2]}
@@ -43,7 +47,11 @@ def properties(bundle: Path, dataset_dir: str, brain_extraction: str) -> str:
 
 
 def loaded(bundle: Path, *, workflow_type: str = "inference") -> torch.nn.Module:
-    """The network by `monai.bundle.load`. MONAI tells a configuration nothing of the place that it lies in: `args_file` does."""
+    """The network by `monai.bundle.load`. MONAI tells a configuration nothing of the place that it lies in: `args_file` does.
+
+    Raises:
+        AssertionError: its code is not the bundle's.
+    """
     with tempfile.TemporaryDirectory() as folder:
         args = Path(folder, "args.json")
         args.write_text(json.dumps({"bundle_root": str(bundle)}))
@@ -65,7 +73,11 @@ def image(size: tuple[int, int, int]) -> torch.Tensor:
 
 
 def load_both(bundle: Path) -> str:
-    """`monai.bundle.load` gives a network with the shipped weights, by the configuration of the training and of the inference."""
+    """`monai.bundle.load` gives a network with the shipped weights, by the configuration of the training and of the inference.
+
+    Raises:
+        AssertionError: a tensor differs.
+    """
     shipped = torch.load(bundle / "models" / "model.pt", weights_only=True)
     for workflow_type in ("train", "inference"):
         state = loaded(bundle, workflow_type=workflow_type).state_dict()
@@ -76,7 +88,11 @@ def load_both(bundle: Path) -> str:
 
 
 def same_score(bundle: Path, exported: str, *size: str) -> str:
-    """An exported file gives the score of the network that it was made of."""
+    """An exported file gives the score of the network that it was made of.
+
+    Raises:
+        AssertionError: it gives another.
+    """
     edges = (int(size[0]), int(size[1]), int(size[2]))
     file, x = Path(exported), image(edges)
     with torch.no_grad():
@@ -95,7 +111,11 @@ def same_score(bundle: Path, exported: str, *size: str) -> str:
 
 
 def download_local(bundle: Path, archive: str) -> str:
-    """`monai.bundle.download` takes the archive by a file's address and lays out the same bundle, which then loads."""
+    """`monai.bundle.download` takes the archive by a file's address and lays out the same bundle, which then loads.
+
+    Raises:
+        AssertionError: other files are laid out.
+    """
     with tempfile.TemporaryDirectory() as folder:
         download(name=bundle.name, bundle_dir=folder, url=Path(archive).resolve().as_uri(), progress=False)
         got, wanted = fingerprints(Path(folder, bundle.name)), fingerprints(bundle)
@@ -106,7 +126,11 @@ def download_local(bundle: Path, archive: str) -> str:
 
 
 def hub(bundle: Path, record: str) -> str:
-    """`push_to_hf_hub` up to the network: its calls and the files that it would send go into a record."""
+    """`push_to_hf_hub` up to the network: its calls and the files that it would send go into a record.
+
+    Raises:
+        AssertionError: the card names no licence, or the weights are not among them.
+    """
     import huggingface_hub
 
     calls: list[dict[str, Any]] = []

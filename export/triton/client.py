@@ -158,6 +158,9 @@ def score(
         model: of `describe`.
         image: (1, M, x, y, z) float32, prepared: in [0, 1], the background 0.
         binary_input, binary_output: as raw bytes behind the JSON; numbers in it otherwise.
+
+    Raises:
+        InputError: the answer lacks an output.
     """
     tensor = http.InferInput("image", list(image.shape), "FP32")
     tensor.set_data_from_numpy(image, binary_data=binary_input)

@@ -60,7 +60,15 @@ def padding(shape: Sequence[int], patch: Sequence[int]) -> list[tuple[int, int]]
 
 
 def mirrored(run: Callable[[Array], Array], axes: Sequence[int]) -> Callable[[Array], Array]:
-    """The mean over the patch as it is and mirrored along every combination of axes: nnU-Net's test-time augmentation."""
+    """The mean over the patch as it is and mirrored along every combination of axes: nnU-Net's test-time augmentation.
+
+    Args:
+        run: patch (a, b, c) -> one number a voxel, in its shape.
+        axes: of the patch, 0 to 2.
+
+    Returns:
+        as `run`, the mean of its answers.
+    """
     ways = [way for count in range(len(axes) + 1) for way in combinations(axes, count)]
 
     def mean(patch: Array) -> Array:
