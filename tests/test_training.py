@@ -18,11 +18,15 @@ import torch
 from ignite.engine import Engine
 from torch import Tensor, nn
 
+from scripts.bids import SUFFIXES
 from scripts.errors import InputError
 from scripts.network import ETSCNet
 from scripts.release import add_reference
+from scripts.split import PARTS
 from scripts.training import BestBranches, LearningRate, best_network
 from tests.conftest import BUNDLE, ROOT, SMALL
+from tests.tiny_model import write_tiny_overlay
+from tests.torchrun import finish, start
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -179,39 +183,17 @@ def test_a_run_with_other_settings_does_not_go_on_from_the_checkpoint(
 
 
 def test_two_ranks_train_to_what_one_rank_trains_to(cohort: Path, run_bundle: Run, tmp_path: Path) -> None:
-    # Layer norm: batch norm over all ranks exists on GPUs alone. SGD: Adam's first steps have the learning rate's size
+    # Instance norm: batch norm over all ranks exists on GPUs alone. SGD: Adam's first steps have the learning rate's size
     # whatever the gradient, so that the rounding of a gradient near zero would show. The tolerance is for the order of sums.
-    backbone = {
-        "_target_": "scripts.network.SwinClassifier",
-        "_mode_": "callable",
-        "_requires_": "@code_path",
-        "feature_size": 12,
-    }
-    overlay = tmp_path / "small.json"
-    overlay.write_text(json.dumps({"backbone": backbone}))
-    options = {**SMALL, "spatial_size": "[32,32,32]", "epochs": 2, "dataset_dir": cohort, "learning_rate": 0.01}
-    options["optimizer#_target_"] = "torch.optim.SGD"
+    overlay = write_tiny_overlay(tmp_path)
+    options = {**SMALL, "dataset_dir": cohort, "learning_rate": 0.01, "optimizer#_target_": "torch.optim.SGD"}
     run_bundle("training", "train.json", str(overlay), output_dir=tmp_path / "one", **options)
-    files = [str(BUNDLE / "configs" / name) for name in ("train.json", "multi_gpu_train.json")] + [str(overlay)]
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "-m",
-        "monai.bundle",
-    ]
-    command += ["run", "training", "--config_file", str(files), "--bundle_root", str(BUNDLE)]
-    command += ["--backend", "gloo", "--device", "$torch.device('cpu')", "--output_dir", str(tmp_path / "two")]
-    for name, value in options.items():
-        command += [f"--{name}", str(value)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    configs = ("train.json", "multi_gpu_train.json", str(overlay))
+    cpu = {"backend": "gloo", "device": "$torch.device('cpu')"}
+    status, said = finish(start("training", *configs, output_dir=tmp_path / "two", **{**options, **cpu}))
+    assert status == 0, said[-3000:]
     one, two = history(tmp_path / "one"), history(tmp_path / "two")
+    assert len(one) == len(two) == 2
     for ours, theirs in zip(one, two, strict=True):
         for name in ("train_loss", "loss_flair", "loss_t2w"):
             assert ours[name] == pytest.approx(theirs[name], abs=1e-4), name
@@ -235,15 +217,25 @@ def test_one_modality_trains_alone(cohort: Path, run_bundle: Run, tmp_path: Path
     assert json.loads((tmp_path / "model.json").read_text())["fusion"]["weights"] == [1.0]
 
 
+@pytest.fixture(scope="module")
+def few(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A datalist of twelve of the cohort's children, four a part, enough for an epoch of a slow network."""
+    split = json.loads((trained / "datalist.json").read_text())
+    parts = {name: sorted(split[name], key=lambda case: case["label"]) for name in PARTS}
+    kept = {**split, **{name: [*part[:2], *part[-2:]] for name, part in parts.items()}}  # two of each outcome
+    file = tmp_path_factory.mktemp("few") / "datalist.json"
+    file.write_text(json.dumps(kept))
+    return file
+
+
 @pytest.mark.parametrize("overlay", ["resnet18.json", "densenet121.json", "swin.json"])
-def test_another_backbone_is_an_overlay(overlay: str, cohort: Path, run_bundle: Run, tmp_path: Path) -> None:
-    options = {**SMALL, "epochs": 1, "dataset_dir": cohort}
+def test_another_backbone_is_an_overlay(overlay: str, few: Path, cohort: Path, run_bundle: Run, tmp_path: Path) -> None:
+    options = {**SMALL, "epochs": 1, "datalist": few, "dataset_dir": cohort}
     run_bundle("training", "train.json", overlay, output_dir=tmp_path, **options)
-    scoring = {"dataset_dir": cohort, "checkpoint": tmp_path / "model.pt", "output_dir": tmp_path / "scores"}
+    pair = {name: cohort / "sub-01" / "anat" / f"sub-01_{SUFFIXES[name]}.nii.gz" for name in ("flair", "t2w")}
+    scoring = {**pair, "checkpoint": tmp_path / "model.pt", "output_dir": tmp_path / "scores"}
     run_bundle("inference", "inference.json", overlay, pictures=False, **scoring)
-    assert len((tmp_path / "scores" / "predictions.csv").read_text().splitlines()) == 21
-    refused = run_bundle(
-        "inference", "inference.json", check=False, dataset_dir=cohort, checkpoint=tmp_path / "model.pt"
-    )
+    assert len((tmp_path / "scores" / "predictions.csv").read_text().splitlines()) == 2
+    refused = run_bundle("inference", "inference.json", check=False, **scoring)
     assert refused.returncode != 0
     assert "the weights are of another network" in refused.stderr
