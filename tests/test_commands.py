@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ TOYS = {
     "stop": "tests.toy_verbs:stop",
     "check": "tests.toy_verbs:check",
     "long": "tests.toy_verbs:much",
+    "wait": "tests.toy_verbs:wait",
 }
 PACKAGES = {"scripts": SCRIPTS, "export": EXPORT, "federated": FEDERATED}
 NEEDED = ["--subject", "a", "--dataset_dir", "b"]
@@ -179,6 +181,17 @@ def test_with_json_a_failed_check_gives_what_it_found(capsys: pytest.CaptureFixt
     said = capsys.readouterr()
     assert json.loads(said.out) == {"error": "2 differ; expected none. Look.", "differ": 2}
     assert said.err == "error: 2 differ; expected none. Look.\n"
+
+
+def test_ctrl_c_leaves_no_traceback() -> None:
+    program = f"from scripts.commands import run; run('toy', {TOYS}, ['wait'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == ("", "stopped\n")
+    assert process.returncode == 130
 
 
 def test_a_reader_may_go_away() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -102,3 +103,9 @@ def check() -> Answer:
 def much() -> str:
     """Say more than a pipe holds."""
     return "word " * 200_000
+
+
+def wait() -> None:
+    """Wait to be stopped."""
+    print("waiting", flush=True)
+    time.sleep(60)
