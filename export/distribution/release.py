@@ -1,13 +1,15 @@
-"""`python -m export release`: everything that leaves the repository, in one folder, with hashes and a signature:
+"""`python -m export release`: everything that leaves the repository, in one folder, with hashes and a signature.
 
-<name>_v<version>.zip            the bundle (export.distribution.package)
-etscnet_edge-*.whl               the edge package (make edge-wheel)
-exports/                         the export's files (python -m export onnx)
-bundle.cdx.json, edge.cdx.json   bills of materials
-licences.md, licences.json       of all dependencies
-vulnerabilities.json             what the given advisories say, or that none were given
-CHANGELOG.md
-release.json, .sig, SHA256SUMS   export.distribution.release_manifest
+What is in it:
+
+    <name>_v<version>.zip            the bundle (export.distribution.package)
+    etscnet_edge-*.whl               the edge package (make edge-wheel)
+    exports/                         the export's files (python -m export onnx)
+    bundle.cdx.json, edge.cdx.json   bills of materials
+    licences.md, licences.json       of all dependencies
+    vulnerabilities.json             what the given advisories say, or that none were given
+    CHANGELOG.md
+    release.json, .sig, SHA256SUMS   export.distribution.release_manifest
 """
 
 from __future__ import annotations
