@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from scripts import fusion
 from scripts.errors import InputError
-from scripts.fusion import fuse, search_threshold, search_weights, simplex
+from scripts.fusion import ThresholdSearch, fuse, search_threshold, search_weights, simplex
 from scripts.stats.metrics import brier
 from scripts.stats.roc import auc
 
@@ -48,9 +49,19 @@ def test_grid_that_does_not_exist_is_refused(modalities: int, step: float) -> No
         simplex(modalities, step)
 
 
-def test_grid_that_would_fill_the_memory_is_refused() -> None:
-    with pytest.raises(InputError, match="weight vectors"):
+def test_the_grid_of_as_many_steps_as_modalities_is_one_vector() -> None:
+    assert simplex(10, 0.1).tolist() == [[0.1] * 10]
+    assert simplex(2, 0.5).tolist() == [[0.5, 0.5]]
+
+
+def test_grid_that_would_fill_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"4 modalities with step 0\.001 have 165668499 weight vectors"):
         simplex(4, 0.001)
+    monkeypatch.setattr(fusion, "_MOST", 9)
+    assert len(simplex(2, 0.1)) == 9, "as many as may be"
+    monkeypatch.setattr(fusion, "_MOST", 8)
+    with pytest.raises(InputError, match="have 9 weight vectors; expected no more than 8"):
+        simplex(2, 0.1)
 
 
 def test_fused_score_is_the_weighted_sum() -> None:
@@ -185,6 +196,8 @@ def test_equal_youden_index_goes_to_the_widest_gap() -> None:
     # J = 1/2 between 0.1 and 0.2 and between 0.4 and 0.8, 0 in the middle.
     assert search_threshold([0.1, 0.2, 0.4, 0.8], [0, 1, 0, 1]).threshold == pytest.approx(0.6)
     assert search_threshold([0.1, 0.6, 0.7, 0.8], [0, 1, 0, 1]).threshold == pytest.approx(0.35)
+    # J = 1/2 twice again, and the wider gap is the one that is farther from 0.5.
+    assert search_threshold([0.02, 0.3, 0.45, 0.55], [0, 1, 0, 1]).threshold == pytest.approx(0.16)
 
 
 def test_equal_gaps_go_to_the_threshold_nearest_to_a_half_then_to_the_lower() -> None:
@@ -193,9 +206,10 @@ def test_equal_gaps_go_to_the_threshold_nearest_to_a_half_then_to_the_lower() ->
     assert search_threshold([0.25, 0.375, 0.625, 0.75], [0, 1, 0, 1]).threshold == 0.3125
 
 
-def test_equal_scores_say_nothing_about_a_threshold() -> None:
-    found = search_threshold([0.3, 0.3, 0.3], [1, 0, 1])
-    assert (found.threshold, found.youden, found.sensitivity, found.specificity) == (0.5, 0.0, 0.0, 1.0)
+@pytest.mark.parametrize(("score", "called"), [(0.3, 0.0), (0.5, 1.0), (0.9, 1.0)])
+def test_equal_scores_say_nothing_about_a_threshold(score: float, called: float) -> None:
+    found = search_threshold([score] * 3, [1, 0, 1])
+    assert found == ThresholdSearch(0.5, 0.0, sensitivity=called, specificity=1 - called, gap=0.0)
 
 
 def test_threshold_between_neighbouring_floats_still_separates_them() -> None:

@@ -125,3 +125,15 @@ def test_a_mask_on_the_fields_last_plane_is_carried_though_a_rounding_puts_it_ou
     affine[1, 3] = -2.0
     turned = affine @ np.array([[1, 0, 0, 0], [0, -1, 0, 5 + 1e-12], [0, 0, 1, 0], [0, 0, 0, 1]])
     np.testing.assert_array_equal(carry_mask(mask, affine, shape=mask.shape, onto=turned), mask[:, ::-1])
+
+
+@pytest.mark.parametrize(("shift", "planes"), [(0.45, [2]), (0.5, [2, 3]), (0.55, [3])])
+def test_a_voxel_belongs_to_a_carried_mask_if_half_of_it_does(shift: float, planes: list[int]) -> None:
+    mask = np.zeros((6, 3, 3), bool)
+    mask[2] = True
+    moved = np.eye(4)
+    moved[0, 3] = -shift  # voxel i of the other grid lies at i - shift of this one's
+    carried = carry_mask(mask, np.eye(4), shape=mask.shape, onto=moved)
+    assert (
+        np.flatnonzero(carried.all(axis=(1, 2))).tolist() == np.flatnonzero(carried.any(axis=(1, 2))).tolist() == planes
+    )
