@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from bundle_options import Option, options, overlay_options
+from etscnet_edge.verbs import VERBS as EDGE_VERBS
 from sphinx.application import Sphinx
 
 from scripts.commands import describe
@@ -28,10 +29,17 @@ def option_table(listed: Sequence[Option]) -> str:
     return "\n".join(f"| {line} |" for line in ("option | default | meaning", "---|---|---", *lines)) + "\n"
 
 
+def helps(package: str) -> dict[str, str]:
+    """Verb -> what `VERB --help` prints; the edge's command has parsers of its own."""
+    if package == "etscnet-edge":
+        return {name: options.describe() for name, options in EDGE_VERBS.items()}
+    verbs = import_module(f"{package}.__main__").VERBS
+    return {name: describe(package, verbs, name) for name in verbs}
+
+
 def verb_sections(package: str) -> str:
     """Markdown: a heading a verb, and its help."""
-    verbs = import_module(f"{package}.__main__").VERBS
-    return "\n".join(f"## `{name}`\n\n```text\n{describe(package, verbs, name).rstrip()}\n```\n" for name in verbs)
+    return "\n".join(f"## `{name}`\n\n```text\n{text.rstrip()}\n```\n" for name, text in helps(package).items())
 
 
 WRITERS: dict[str, Callable[[str], str]] = {
