@@ -104,7 +104,9 @@ def test_a_result_that_was_changed_or_lost_since_is_refused(tmp_path: Path) -> N
 
 
 def test_a_process_that_starts_forgets_what_it_said_and_what_other_numbers_of_processes_said(tmp_path: Path) -> None:
-    shard(tmp_path, 0, "a"), shard(tmp_path, 1, "b"), shard(tmp_path, 2, "c", world_size=3)
+    shard(tmp_path, 0, "a")
+    shard(tmp_path, 1, "b")
+    shard(tmp_path, 2, "c", world_size=3)
     (tmp_path / "shards" / "notes.txt").write_text("mine")
     forget(tmp_path, 0, 2)
     assert {path.name for path in (tmp_path / "shards").iterdir()} == {"1-of-2.json", "notes.txt"}

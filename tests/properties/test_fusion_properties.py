@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from scripts.bids import Case
 from scripts.fusion import fuse, search_threshold, search_weights, simplex
 from scripts.split import count, split
 from scripts.stats.roc import auc, concordance
@@ -80,7 +81,7 @@ def test_no_threshold_is_better_than_the_one_found(drawn: tuple[np.ndarray, np.n
 @given(st.integers(10, 120), st.integers(10, 120), st.integers(0, 2**31))
 def test_a_split_loses_nobody_and_keeps_the_share_of_outcomes(controlled: int, uncontrolled: int, seed: int) -> None:
     labels = [1] * controlled + [0] * uncontrolled
-    cases = [
+    cases: list[Case] = [
         {
             "case": f"sub-{number}",
             "subject": f"sub-{number}",
@@ -90,7 +91,7 @@ def test_a_split_loses_nobody_and_keeps_the_share_of_outcomes(controlled: int, u
         }
         for number, label in enumerate(labels)
     ]
-    parts = split(cases, seed=seed)  # type: ignore[arg-type]
+    parts = split(cases, seed=seed)
     names = [case["case"] for part in parts.values() for case in part]
     assert sorted(names) == sorted(case["case"] for case in cases)
     for part in parts.values():

@@ -36,7 +36,8 @@ def grid(spacing: tuple[float, ...], origin: tuple[float, ...] = (0, 0, 0)) -> n
 def turned(image: nib.Nifti1Image, axes: str) -> nib.Nifti1Image:
     """The same image, its axes stored in another order and direction."""
     now, then = nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt(axes)
-    return image.as_reoriented(nib.orientations.ornt_transform(now, then))
+    made: nib.Nifti1Image = image.as_reoriented(nib.orientations.ornt_transform(now, then))
+    return made
 
 
 @given(SHAPE, SPACING, AXES, st.integers(0, 1000))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from scripts.errors import InputError
 from scripts.fusion import fuse, search_threshold, search_weights
@@ -19,7 +18,7 @@ from scripts.stats.draws import stratified_folds
 from scripts.stats.roc import auc
 
 
-def model(name: str, scores: Sequence[float], labels: Sequence[int], *, prefix: str = "t") -> Model:
+def model(name: str, scores: ArrayLike, labels: ArrayLike, *, prefix: str = "t") -> Model:
     values, truth = np.array(scores, dtype=np.float64), np.array(labels, dtype=np.int64)
     subjects = tuple(f"sub-{prefix}{number:03}" for number in range(truth.size))
     half = np.full(truth.size, 0.5)
@@ -146,10 +145,10 @@ def test_the_verdict_follows_from_the_data(images: float, clinical: float, verdi
 
 def test_images_that_say_nothing_leave_the_auc_where_it_was() -> None:
     validation, testing, clinical = split_of(8)
-    flat = [
+    flat_validation, flat_testing = (
         model("net", np.full(m.labels.size, 0.5), m.labels, prefix=p) for m, p in ((validation, "v"), (testing, "t"))
-    ]
-    found = added_value(clinical.testing, fuse_on_validation(*flat, clinical).model)
+    )
+    found = added_value(clinical.testing, fuse_on_validation(flat_validation, flat_testing, clinical).model)
     assert f"left the AUC at {found.clinical_auc:.3f}. The change cannot be tested" in found.text
     assert found.text.endswith("these data do not show that images add anything.")
 

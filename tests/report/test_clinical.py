@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ from tests.report.children import random_children, write_children
 AGE = BASELINES["age at onset"]
 
 
-def children(folder: Path, n: int = 100, **options: float) -> pd.DataFrame:
+def children(folder: Path, n: int = 100, **options: Any) -> pd.DataFrame:
     return read_participants(write_children(folder, random_children(n, **options)))
 
 

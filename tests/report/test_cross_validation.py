@@ -55,7 +55,8 @@ def test_each_folds_auc_and_their_mean(model: Model) -> None:
         at = model.folds == fold
         expected[fold] = auc(model.labels[at], model.scores[at])
     assert found.folds == expected and found.mean == pytest.approx(np.mean(list(expected.values())), abs=1e-12)
-    assert found.interval is not None and found.interval[0] < found.mean < found.interval[1]
+    assert found.interval is not None and found.mean is not None
+    assert found.interval[0] < found.mean < found.interval[1]
 
 
 def test_one_fold_has_delongs_interval(model: Model) -> None:

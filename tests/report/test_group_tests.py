@@ -16,6 +16,7 @@ from scripts.report.group_tests import (
     MANN_WHITNEY,
     NOT_TESTED,
     SAMPLED_FISHER,
+    GroupTest,
     chi_square,
     cohens_h,
     compare_counts,
@@ -46,7 +47,7 @@ def test_mann_whitney_is_scipys_and_leaves_out_what_is_not_known() -> None:
         a, b = rng.integers(0, 9, 30).astype(float), rng.integers(2, 11, 40).astype(float)
         expected = stats.mannwhitneyu(a, b, method="asymptotic", use_continuity=True).pvalue
         found = compare_values(np.r_[a, np.nan], np.r_[np.nan, b])
-        assert (found.name, found.p) == (MANN_WHITNEY, pytest.approx(expected, rel=1e-12))
+        assert found.name == MANN_WHITNEY and found.p == pytest.approx(expected, rel=1e-12)
 
 
 def test_mann_whitney_of_few_values_is_exact() -> None:
@@ -126,7 +127,7 @@ def test_fisher_of_too_many_tables_is_sampled_and_says_so() -> None:
         (compare_values([2.0, 2.0], [2.0]), "all values are equal"),
     ],
 )
-def test_what_cannot_be_tested_has_no_p_and_a_reason(test: object, reason: str) -> None:
+def test_what_cannot_be_tested_has_no_p_and_a_reason(test: GroupTest, reason: str) -> None:
     assert (test.name, test.p, test.reason) == (NOT_TESTED, None, reason)
 
 

@@ -52,7 +52,7 @@ def children(excess: float, *, count: int = 20, own: bool = True, seed: int = 0)
 
 
 def section_of(found: list[Found], folder: Path, **changes: Any) -> tuple[str, dict[str, Any]]:
-    content = {
+    content: dict[str, Any] = {
         "tolerance_mm": 5.0,
         "method": "gradcam",
         "seed": 0,

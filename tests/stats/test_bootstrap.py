@@ -28,7 +28,8 @@ def cohort(
 def mann_whitney(positive: NDArray[np.float64], negative: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
     """AUC of two samples along the last axis, over all pairs."""
     pairs = np.sign(positive[..., :, None] - negative[..., None, :])  # (..., m, n)
-    return (pairs.mean(axis=(-2, -1)) + 1) / 2
+    areas: NDArray[np.float64] = (pairs.mean(axis=(-2, -1)) + 1) / 2
+    return areas
 
 
 def test_weighted_auc_is_that_of_the_repeated_cases() -> None:
@@ -154,7 +155,8 @@ def test_what_has_no_interval_says_why(labels: list[int], scores: list[float], r
 def test_a_statistic_that_some_resamples_do_not_define_has_no_interval() -> None:
     def ppv(weights: np.ndarray, labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
-            return weights @ (labels * decisions[:, 0]) / (weights @ decisions[:, 0])
+            found: np.ndarray = weights @ (labels * decisions[:, 0]) / (weights @ decisions[:, 0])
+        return found
 
     statistic: Statistic = ppv
     found = bca([1, 1, 1, 0, 0, 0], [1, 0, 0, 1, 0, 0], statistic=statistic)

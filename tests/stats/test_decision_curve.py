@@ -34,7 +34,7 @@ def test_net_benefit_is_what_counting_gives(event: str) -> None:
 def test_one_acts_on_the_uncontrolled_unless_told_otherwise() -> None:
     # Two uncontrolled with risks 0.9 and 0.6, one controlled with 0.3; at 0.5 both are treated and no other.
     found = decision_curve([0, 0, 1], [0.1, 0.4, 0.7], thresholds=[0.5])
-    assert (found.event, found.model[0]) == ("uncontrolled", pytest.approx(2 / 3))
+    assert found.event == "uncontrolled" and found.model[0] == pytest.approx(2 / 3)
     assert decision_curve([0, 0, 1], [0.1, 0.4, 0.7], event="controlled", thresholds=[0.5]).model[0] == pytest.approx(
         1 / 3
     )

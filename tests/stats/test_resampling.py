@@ -173,8 +173,8 @@ def test_results_do_not_depend_on_the_order_of_rows_but_on_the_seed() -> None:
     )
     for run in (nested_cross_validation, optimism, redraw_test_sets, redraw_splits):
         size = {"repeats": 5} if run is nested_cross_validation else {"draws": 20}
-        assert run(turned, **size).to_dict() == run(cohort, **size).to_dict()  # type: ignore[operator]
-        assert run(cohort, **size, seed=1).to_dict() != run(cohort, **size).to_dict()  # type: ignore[operator]
+        assert run(turned, **size).to_dict() == run(cohort, **size).to_dict()
+        assert run(cohort, **size, seed=1).to_dict() != run(cohort, **size).to_dict()
 
 
 def test_equal_scores_give_an_auc_of_one_half_everywhere() -> None:

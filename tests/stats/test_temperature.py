@@ -36,7 +36,7 @@ def test_it_is_the_logistic_regression_of_one_slope(seed: int) -> None:
     found = fit_temperature(labels, scores)
     assert found.temperature == pytest.approx(1 / fit.params[0], rel=1e-6)
     assert found.log_loss[1] == pytest.approx(-fit.llf / 60, rel=1e-9)
-    assert found.log_loss[1] <= found.log_loss[0]
+    assert found.log_loss[1] is not None and found.log_loss[1] <= found.log_loss[0]
 
 
 def test_the_interval_covers() -> None:
