@@ -1,4 +1,4 @@
-"""Which mutants mutmut runs, and what came of them: `python -m benchmarks.mutation --sample 90` draws, without it prints the table.
+"""Which mutants mutmut runs, and what came of them. `python -m benchmarks.mutation --sample 90` draws; without it: the table.
 
 All mutants of all modules take a day. A seeded sample of each module says the same of it, with an interval. mutmut's own notes
 in `mutants/` are read, so that it can be stopped and go on.
