@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser
 
-from scripts.config import check_ids, say_plainly, start
-from scripts.errors import CohortError, InputError
+from scripts.config import check_ids, start
+from scripts.errors import CohortError, InputError, say_plainly
 from tests.conftest import BUNDLE
 
 CONFIGS = {path.stem: path for path in (BUNDLE / "configs").rglob("*.json") if path.stem != "metadata"}
@@ -57,7 +57,7 @@ def test_every_id_of_a_shipped_config_is_read(name: str) -> None:
 def test_a_run_goes_by_two_names(name: str, twin: str) -> None:
     """Apps run "run", the command line the twin."""
     made = parser(name)
-    made.resolve_macro_and_relative_ids()
+    made.resolve_macro_and_relative_ids()  # type: ignore[no-untyped-call]
     assert made["run"] and made[twin] == made["run"]
 
 

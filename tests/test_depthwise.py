@@ -78,9 +78,9 @@ def test_a_margin_of_padding_changes_no_gradient_of_the_network() -> None:
     depthwise = [module for module in ours.modules() if isinstance(module, DepthwiseConv3d)]
     assert len(depthwise) == 16 and all(module.margin != NONE for module in depthwise)
     reference = copy.deepcopy(ours)
-    for module in reference.modules():
-        if isinstance(module, DepthwiseConv3d):
-            module.__class__ = nn.Conv3d
+    for stock in reference.modules():
+        if isinstance(stock, DepthwiseConv3d):
+            stock.__class__ = nn.Conv3d  # type: ignore[assignment]  # its base class: the same state, torch's own gradient
     image = torch.rand(2, 1, 64, 64, 32, dtype=torch.float64)
     for network in (ours, reference):
         torch.manual_seed(1)  # of drop-connect and dropout

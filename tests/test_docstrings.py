@@ -55,7 +55,8 @@ def within(parent: ast.Module | ast.ClassDef, place: str, around: str, makers: d
             yield from within(node, f"{place}:{node.name}", f"{around}\n{docstring}", makers)
 
 
-def annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+def annotated(node: ast.AST) -> str:
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     return " ".join(ast.unparse(part) for part in [*(one.annotation for one in given), node.returns] if part)
 
@@ -104,7 +105,7 @@ def test_everything_public_has_a_docstring(folder: str) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_arrays_have_a_shape_or_a_unit(folder: str) -> None:
-    takers = [said for said in FUNCTIONS if said.place.startswith(folder) and ARRAYS.search(annotations(said.node))]
+    takers = [said for said in FUNCTIONS if said.place.startswith(folder) and ARRAYS.search(annotated(said.node))]
     mute = [said.place for said in takers if not told(f"{said.docstring}\n{said.around}")]
     assert len(takers) > 10
     assert mute == []

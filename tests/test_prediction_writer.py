@@ -188,7 +188,7 @@ def test_outputs_bear_the_cases_name_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_table_quotes_what_would_break_it(tmp_path: Path) -> None:
-    rows = [{"case": "a", "reason": 'one, "two"\nthree', "more": 1}, {"case": "b"}]
+    rows: list[dict[str, Any]] = [{"case": "a", "reason": 'one, "two"\nthree', "more": 1}, {"case": "b"}]
     write_csv(tmp_path / "table.csv", rows, columns=["case", "reason"])
     assert table(tmp_path / "table.csv") == [{"case": "a", "reason": rows[0]["reason"]}, {"case": "b", "reason": ""}]
 

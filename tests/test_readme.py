@@ -72,6 +72,6 @@ def check_run(run_id: str, given: dict[str, str]) -> None:
     folders = (ROOT, BUNDLE)  # the model card's commands run from the bundle's
     parser.read_config([str(next(folder / file for folder in folders if (folder / file).is_file())) for file in files])
     parser.update({name: value for name, value in given.items() if name != "config_file"})
-    parser.resolve_macro_and_relative_ids()
+    parser.resolve_macro_and_relative_ids()  # type: ignore[no-untyped-call]
     assert run_id in parser.get()
     check_ids(parser)

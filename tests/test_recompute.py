@@ -20,7 +20,7 @@ from scripts.recompute import Recomputed, recompute_blocks
 from scripts.training import BestBranches, best_network
 
 MODALITIES = ("flair", "t2w")
-BACKBONES = {
+BACKBONES: dict[str, Callable[[], nn.Module]] = {
     "efficientnet": efficientnet3d_b0,
     "resnet18": partial(resnet18, spatial_dims=3, n_input_channels=1, num_classes=1, conv1_t_size=3),
     "densenet121": partial(DenseNet121, spatial_dims=3, in_channels=1, out_channels=1),

@@ -180,8 +180,9 @@ def test_a_wheel_of_other_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_known_vulnerability_stops_the_release(inputs: Path, tmp_path: Path) -> None:
-    affected = [{"package": {"ecosystem": "PyPI", "name": "torch"}, "ranges": [], "versions": []}]
-    affected[0]["ranges"] = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}]
+    package = {"ecosystem": "PyPI", "name": "torch"}
+    ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}]
+    affected = [{"package": package, "ranges": ranges, "versions": []}]
     (tmp_path / "osv").mkdir()
     said = {"id": "X-1", "modified": "2026-01-01T00:00:00Z", "affected": affected}
     (tmp_path / "osv" / "x.json").write_text(json.dumps(said))

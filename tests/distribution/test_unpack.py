@@ -10,6 +10,7 @@ import pytest
 
 from export.distribution import unpack as module
 from export.distribution.archive import DATE, archive
+from export.distribution.layout import MAX_FILE_BYTES
 from export.distribution.unpack import read_archive, unpack, unpack_archive
 from scripts.errors import InputError
 from scripts.files import sha256
@@ -86,15 +87,15 @@ def test_a_file_that_is_a_folder_too_is_refused(tmp_path: Path) -> None:
 def test_a_bomb_is_refused_by_what_it_declares(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
-        made.writestr("b/zeros", bytes(module.MAX_FILE_BYTES + 1))
+        made.writestr("b/zeros", bytes(MAX_FILE_BYTES + 1))
     assert path.stat().st_size < 100_000
     refuse(path, "unpacks to 25000001 bytes")
 
 
 def test_a_bomb_of_many_parts_is_refused(tmp_path: Path) -> None:
-    path, part = tmp_path / "a.zip", bytes(module.MAX_FILE_BYTES)
+    path, part = tmp_path / "a.zip", bytes(MAX_FILE_BYTES)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made:
-        for number in range(module.MAX_TOTAL_BYTES // module.MAX_FILE_BYTES + 1):
+        for number in range(module.MAX_TOTAL_BYTES // MAX_FILE_BYTES + 1):
             made.writestr(f"b/{number}", part)
     refuse(path, "bytes unpacked")
 

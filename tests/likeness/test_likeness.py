@@ -82,7 +82,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     network = ETSCNet(MODALITIES, Pooled).eval()
     save(network.state_dict(), folder / "model.pt")
-    training = StudyDataset(cases(folder, 40), Compose([Drawn()]), augmentation=lambda sample: 1 / 0)
+
+    def refused(sample: dict[str, Any]) -> dict[str, Any]:
+        raise AssertionError("a cohort is described without augmentation")
+
+    training = StudyDataset(cases(folder, 40), Compose([Drawn()]), augmentation=refused)
     validation = StudyDataset(cases(folder, 20, first=100), Compose([Drawn()]))
     described = describe_cohort(measure(network, training), measure(network, validation))
     write_origin(folder / "model.pt", {"data": {"synthetic": True}, **described})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -22,7 +23,14 @@ def anatomy() -> Anatomy:
 def make_small() -> Callable[..., Path]:
     """Make a cohort of two subjects in this process; anything else is said by name."""
 
-    def make(folder: Path, subjects: int = 2, *, preset: str = "paper", seed: int = 7, workers: int = 1) -> Path:
+    def make(
+        folder: Path,
+        subjects: int = 2,
+        *,
+        preset: Literal["paper", "easy", "null"] = "paper",
+        seed: int = 7,
+        workers: int = 1,
+    ) -> Path:
         return Path(make_cohort(folder, subjects, preset=preset, seed=seed, workers=workers, voxel_mm=VOXEL_MM))
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_another_head_needs_no_atlas(shared_dir: Path) -> None:
         ({"maps": np.zeros((4, 4, 4, 7)), "zoom": np.ones(3)}, "maps float64"),
     ],
 )
-def test_a_file_that_is_no_head_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_a_file_that_is_no_head_is_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     np.savez(tmp_path / "head.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         read_npz(tmp_path / "head.npz")

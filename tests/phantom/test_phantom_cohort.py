@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -27,7 +28,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def load(folder: Path, name: str) -> tuple[nib.Nifti1Image, np.ndarray]:
-    image = nib.load(folder / name)
+    image = nib.Nifti1Image.from_filename(folder / name)
     return image, np.asarray(image.dataobj)
 
 
@@ -88,8 +89,11 @@ def test_flair_and_t2w_lie_on_different_grids_of_the_same_head(small_cohort: Pat
         name = f"derivatives/phantom/sub-001/anat/sub-001_space-{suffix}_desc-brain_mask.nii.gz"
         image, mask = load(small_cohort, name)
         centres.append(image.affine @ [*np.argwhere(mask).mean(0), 1])
-        assert nib.load(small_cohort / name).affine.shape == (4, 4)
-    affines = [nib.load(small_cohort / f"sub-001/anat/sub-001_{suffix}.nii.gz").affine for suffix in MODALITIES]
+        assert nib.Nifti1Image.from_filename(small_cohort / name).affine.shape == (4, 4)
+    affines = [
+        nib.Nifti1Image.from_filename(small_cohort / f"sub-001/anat/sub-001_{suffix}.nii.gz").affine
+        for suffix in MODALITIES
+    ]
     assert not np.allclose(affines[0], affines[1], atol=0.05)
     assert np.linalg.norm(centres[0] - centres[1]) < 6  # mm: a slice
 
@@ -177,7 +181,7 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_arguments_out_of_range_are_refused_before_anything_is_written(
-    tmp_path: Path, arguments: dict[str, object], message: str
+    tmp_path: Path, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         make_cohort(tmp_path / "cohort", **arguments)

@@ -19,6 +19,7 @@ from scripts.phantom.mri import (
     WHITE,
     YOUNG_GREY,
     YOUNG_WHITE,
+    Sequence,
     at_age,
     head_signal,
     immaturity,
@@ -49,7 +50,7 @@ def test_tubers_are_bright_in_both_cysts_dark_in_flair_nodules_dark_in_t2w() -> 
 
 
 @pytest.mark.parametrize("sequence", [FLAIR, T2W])
-def test_white_and_grey_matter_turn_over_in_the_first_two_years(sequence: object) -> None:
+def test_white_and_grey_matter_turn_over_in_the_first_two_years(sequence: Sequence) -> None:
     def contrast(months: float, lag: float) -> float:
         degree = float(immaturity(months, lag))
         return signal(at_age(WHITE, YOUNG_WHITE, degree), sequence) - signal(at_age(GREY, YOUNG_GREY, degree), sequence)

@@ -19,9 +19,9 @@ def test_a_synthetic_pair_is_drawn_small_enough_for_the_documents(small_cohort: 
 
 def test_a_real_pair_stands_beside_it(small_cohort: Path, shared_dir: Path, tmp_path: Path) -> None:
     anat = shared_dir / "mri" / "sub-long04" / "ses-1" / "anat"
-    real = {f"real_{kind.lower()}": anat / f"sub-long04_ses-1_{kind}.nii.gz" for kind in ("FLAIR", "T2w")}
+    flair, t2w = (anat / f"sub-long04_ses-1_{kind}.nii.gz" for kind in ("FLAIR", "T2w"))
     alone = matplotlib.image.imread(draw_pair(small_cohort, tmp_path / "alone.png"))
-    beside = matplotlib.image.imread(draw_pair(small_cohort, tmp_path / "beside.png", **real))
+    beside = matplotlib.image.imread(draw_pair(small_cohort, tmp_path / "beside.png", real_flair=flair, real_t2w=t2w))
     assert beside.shape[1] > 1.5 * alone.shape[1]
 
 
