@@ -29,6 +29,7 @@ extensions = [
     "names",
     "plain_docstrings",
     "short_menu",
+    "signatures",
 ]
 root_doc = "docs/index"
 include_patterns = ["*.md", "**/*.md", "docs/api/*.rst"]
@@ -66,5 +67,8 @@ html_theme = "furo"
 html_title = f"eTSC-Net {release}"
 templates_path = [str(HERE / "templates")]
 html_additional_pages = {"index": "start.html"}  # the site's own address leads to docs/index
+html_static_path = [str(HERE / "static")]
+html_css_files = ["width.css"]
 html_copy_source = False
+html_show_copyright = False
 html_show_sphinx = False

@@ -102,10 +102,10 @@ class CheckStudyd(MapTransform):
 class BrainExtractiond(MapTransform):
     """Set everything but the brain to 0, by one of the `METHODS`:
 
-    "hd-bet": by the network of the package hd-bet.
-    "bet": by a growing surface, without weights (the package brainextractor).
-    "mask": by the mask file of each modality, `<modality>_mask` in the case, on that image's own grid.
-    "none": the images are brain-extracted already.
+    - "hd-bet": by the network of the package hd-bet.
+    - "bet": by a growing surface, without weights (the package brainextractor).
+    - "mask": by the mask file of each modality, `<modality>_mask` in the case, on that image's own grid.
+    - "none": the images are brain-extracted already.
 
     A case overrides the method by an entry "brain_extraction" of its own. A computed mask passes the quality gate
     (`brain_extraction.quality`), every result the test for a skull (`brain_extraction.skull`). What was done, and what the gate
