@@ -34,11 +34,11 @@ COMMANDS = {
 }
 
 
-def weigh(*, repeats: int = 3) -> str:
+def weigh(*, runs: int = 3) -> str:
     """Weigh dependencies and imports.
 
     Args:
-        repeats: fresh processes an import, of which the least counts.
+        runs: fresh processes an import, of which the least counts.
 
     Example:
         python -m benchmarks.weight
@@ -59,7 +59,7 @@ def weigh(*, repeats: int = 3) -> str:
         lines.append(f"| `{name}` | {len(mine)} | {sum(mine.values()) / 1e6:.0f} | {own / 1e6:.0f} |")
     lines += ["", "| until it begins | processor seconds |", "|---|---:|"]
     for name, code in tqdm(COMMANDS.items(), desc="imports", disable=None):
-        seconds = min(_processor_seconds(code) for _ in range(repeats))
+        seconds = min(_processor_seconds(code) for _ in range(runs))
         lines.append(f"| {name} (`{code}`) | {seconds:.2f} |")
     machine = describe_machine()
     return "\n".join([f"{machine['cpu']}, {machine['logical_cores']} cores.", "", *lines])
