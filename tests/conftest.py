@@ -28,6 +28,7 @@ FLOAT32_FORMS = (*chosen(None, cpu_flags(), lean=True), "gpu-batch", "volume")
 
 # The files that take longest: begun first, so that none is left to one process at the end while the other waits.
 LONGEST = (
+    "test_tutorial.py",
     "test_training.py",
     "test_simulation.py",
     "test_extract.py",
