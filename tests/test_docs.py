@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import subprocess
+from typing import Any
 
 import pytest
 from bundle_options import WORKFLOWS, meanings, options, overlay_options
@@ -17,7 +18,8 @@ from docutils.io import ErrorOutput
 from docutils.parsers.rst import Parser
 from docutils.utils import new_document
 from plain_docstrings import plain
-from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.ext.napoleon import Config
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 from tests.conftest import ROOT
 from tests.test_docstrings import FOLDERS, definitions
@@ -25,7 +27,7 @@ from tests.test_docstrings import FOLDERS, definitions
 DOCS = ROOT / "docs"
 PAGES = {"scripts": "scripts", "export": "export", "federated": "federated", "etscnet-edge": "edge"}
 SETTINGS = get_default_settings(Parser)
-NAPOLEON = Config(napoleon_use_ivar=True)
+NAPOLEON: Any = Config(napoleon_use_ivar=True)  # read by its attributes alone
 OVERLAYS = ("inference_onnx.json", "inference_trt.json", "multi_gpu_train.json")
 
 
