@@ -18,7 +18,9 @@ def as_written(
     """Sphinx's event: a signature was found. The same with the source's own annotations, None to leave it as it is."""
     if what not in ("class", "exception", "function", "method"):
         return None
-    maker = value.__init__ if inspect.isclass(value) else value
+    maker = (
+        value.__init__ if inspect.isclass(value) else getattr(value, "__func__", value)
+    )  # a class's method is bound to it
     if not inspect.isfunction(maker):  # an exception's, of C code
         return None
     signature = inspect.signature(maker)
