@@ -7,8 +7,10 @@ HD_BET := .venv-hd-bet
 TRITON := .venv-triton
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check hd-bet hd-bet-test triton triton-test edge-page edge-wheel edge-bundle edge-demo docs package release
+.PHONY: help setup demo test coverage bench check hd-bet hd-bet-test triton triton-test edge-page edge-wheel edge-bundle edge-demo docs package release
 export ORT_DISABLE_TELEMETRY := 1
+# Bytecode is written when a module is first used, not for all of 190 distributions at their installation: a minute less.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -19,8 +21,8 @@ setup: $(INSTALLED) ## make .venv with the tested versions, once
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade "pip>=25.1"
-	$(RUN) -m pip install --quiet --constraint constraints.txt torch
-	$(RUN) -m pip install --quiet --constraint constraints.txt --group dev
+	$(RUN) -m pip install --quiet --no-compile --constraint constraints.txt torch
+	$(RUN) -m pip install --quiet --no-compile --constraint constraints.txt --group dev
 	@touch $@
 
 demo: setup ## make one synthetic study and score it: demo/result
@@ -34,6 +36,14 @@ TEST_WORKERS ?= 2
 
 test: setup ## run the tests (about the full-size ones: CONTRIBUTING.md)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Slower than the tests alone; every process that they start is measured too.
+coverage: setup ## run the tests and say which lines and branches they reach: results/coverage
+	$(RUN) -m pip install --quiet --constraint constraints.txt --group coverage
+	OMP_NUM_THREADS=1 $(RUN) -m coverage run -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage html --quiet
+	$(RUN) -m coverage report --format markdown --skip-covered
 
 hd-bet: $(HD_BET)/.installed ## make .venv-hd-bet: all that runs the bundle with HD-BET, its own torch of several GB among it
 
