@@ -23,7 +23,8 @@ def compared(found: np.ndarray, *, precision: str = "float32", threshold: float 
 
 def test_equal_scores_pass() -> None:
     same = compared(EXPECTED)
-    assert same and same.score == same.logit == same.flips == same.auc_difference == 0 and same.studies == 3
+    assert same == FormParity("form", "float32", 1e-5, 0.0, 0.0, 0, 0.0, 3) and same
+    assert compared(EXPECTED, precision="float16") == FormParity("form", "float16", 1e-3, 0.0, 0.0, 0, 0.0, 3)
 
 
 @pytest.mark.parametrize(("precision", "passes"), [("float32", False), ("float16", True)])
@@ -42,6 +43,20 @@ def test_a_decision_flips_only_outside_of_the_band_around_the_threshold() -> Non
     assert compared(found).flips == 0
     found[0, 0] = 0.51
     assert compared(found).flips == 1 and not compared(found)
+
+
+def test_a_flip_is_of_the_fused_score_whatever_the_branches_say() -> None:
+    one_branch = np.array([[0.8, 0.2, 0.95], [0.2, 0.7, 0.05]])
+    result = _compare("form", "float32", one_branch, one_branch, [None, None], 0.5)
+    assert result and result.flips == 0
+
+
+def test_a_score_of_one_and_of_zero_have_logits_all_the_same() -> None:
+    found = np.array([[0.5, 1.0, 0.0]])
+    result = _compare("form", "float32", found, found, [None], 0.5)
+    assert result and result.logit == 0.0
+    off = _compare("form", "float32", found, np.array([[0.5, 1.0 - 1e-6, 0.0]]), [None], 0.5)
+    assert off.logit == pytest.approx(np.log(10), rel=1e-3), "logits are cut at scores of 1e-7 and 1 - 1e-7"
 
 
 def test_the_auc_is_compared_on_the_studies_whose_outcome_is_known() -> None:
