@@ -1,5 +1,5 @@
 """What the proof of an export asks for. The runtime is torch here, with a fault where a test puts one: what a real one says is
-tested in `test_parity.py`."""
+tested in `test_parity_on_studies.py`."""
 
 from __future__ import annotations
 
