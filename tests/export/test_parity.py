@@ -1,4 +1,4 @@
-"""What a form's parity is: false as soon as one score of one study differs by more than its precision may, or one decision flips."""
+"""What a form's parity is: false as soon as one score of one study differs by more than may be, or one decision flips."""
 
 from __future__ import annotations
 
