@@ -108,14 +108,22 @@ def write_bright_is_brain(folder: Path, *, above: float = 0.8) -> Path:
     """
     said = plans()
     network = UNet(unet_plan(said["configurations"]["3d_fullres"], classes=2, file=folder))
+    encoder: Any = network.encoder  # a module's attributes are tensors or modules to the type checker
+    decoder: Any = network.decoder
+    head = head_of(network)
     with torch.no_grad():
         for weight in network.parameters():
             weight.zero_()
-        first, last = network.encoder.stages[0][0].convs[0], network.decoder.stages[0].convs[0]
+        first, last = encoder.stages[0][0].convs[0], decoder.stages[0].convs[0]
         first.conv.weight[0, 0, 1, 1, 1] = 1
         last.conv.weight[0, 2, 1, 1, 1] = 1  # (from below, from below, skip, skip)
         for block in (first, last):
             block.norm.weight[0] = 1
-        head = network.decoder.seg_layers[-1]
         head.weight[1, 0], head.bias[1] = 1, -above
     return write_folder(folder, said, network)
+
+
+def head_of(network: UNet) -> Any:
+    """The convolution that makes the logits: weight (classes, features, 1, 1, 1), bias (classes,)."""
+    layers: Any = network.decoder.seg_layers
+    return layers[-1]

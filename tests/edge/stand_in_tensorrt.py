@@ -70,7 +70,8 @@ class TimingCache:
 class Config:
     def __init__(self) -> None:
         self.max_aux_streams, self.progress_monitor = 4, None
-        self.tf32, self.workspace = True, None
+        self.tf32 = True
+        self.workspace: int | None = None
         self.cache: TimingCache | None = None
 
     def clear_flag(self, flag: Number) -> None:
@@ -167,7 +168,7 @@ class Context:
     def at(self, name: str) -> np.ndarray:
         shape = self.engine.get_tensor_shape(name)
         values = (ctypes.c_float * int(np.prod(shape))).from_address(self.addresses[name])
-        return np.frombuffer(values, np.float32).reshape(shape)
+        return np.ctypeslib.as_array(values).reshape(shape)
 
 
 class Engine:
@@ -182,7 +183,7 @@ class Engine:
         self.names, self.num_io_tensors = list(self.tensors), len(self.tensors)
 
     def get_tensor_name(self, index: int) -> str:
-        return self.names[index]
+        return str(self.names[index])
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.tensors[name].shape)

@@ -90,7 +90,10 @@ def test_nothing_is_computed_for_a_client_that_left(start_server: Callable[..., 
     with start_server() as server:
         prepared = requests.Request("POST", f"{server.url}/v1/studies", files=form(pair)).prepare()
         assert isinstance(prepared.body, bytes)
-        head = "".join(f"{name}: {value}\r\n" for name, value in prepared.headers.items())
+        headers = {
+            name: value if isinstance(value, str) else value.decode() for name, value in prepared.headers.items()
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         address = urlsplit(server.url)
         connections = []
         for _ in range(4):

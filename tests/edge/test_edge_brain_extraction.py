@@ -93,7 +93,9 @@ def test_a_head_gets_its_brain_and_its_score(with_brain: Path, heads: dict[str, 
     assert how["checkpoint_sha256"] == said["source"]["checkpoint"]["sha256"]
     for name, path in truth(heads).items():
         expected = by_hand.brain_extraction["images"][name]["mask_ml"]
-        assert expected == pytest.approx(np.count_nonzero(nib.load(path).get_fdata()) * 0.096, abs=0.1)
+        assert expected == pytest.approx(
+            np.count_nonzero(nib.Nifti1Image.from_filename(path).get_fdata()) * 0.096, abs=0.1
+        )
         assert how["images"][name]["mask_ml"] == pytest.approx(expected, rel=0.03)
     assert how["overlap"]["flair and t2w"] > 0.95
     assert found.milliseconds["brain_extraction"] > 0 and found.milliseconds["read"] >= 0
@@ -147,7 +149,7 @@ def test_what_is_no_brain_is_refused(with_brain: Path, heads: dict[str, str], tm
     def scored(**changed: Callable[[np.ndarray], np.ndarray]) -> None:
         files = dict(heads)
         for name, change in changed.items():
-            image = nib.load(heads[name])
+            image = nib.Nifti1Image.from_filename(heads[name])
             files[name] = str(tmp_path / f"{name}.nii.gz")
             nib.save(nib.Nifti1Image(change(np.asarray(image.dataobj)), image.affine), files[name])
         with Classifier(with_brain, form="standard", brain_extraction="network") as classifier:

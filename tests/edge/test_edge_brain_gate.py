@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -32,9 +33,9 @@ GATE = {
 Change = Callable[[np.ndarray], np.ndarray]
 
 
-def study(folder: Path, change: Change = lambda mask: mask, **options: object) -> tuple[Volume, Extracted]:
+def study(folder: Path, change: Change = lambda mask: mask, **options: Any) -> tuple[Volume, Extracted]:
     """A head as the edge reads it, and a changed mask of its brain as the edge's network would have found it."""
-    image, brain = head(spacing=(2.0, 2.0, 4.0), **options)  # type: ignore[arg-type]
+    image, brain = head(spacing=(2.0, 2.0, 4.0), **options)
     nib.save(image, folder / "image.nii.gz")
     volume = read_volume(
         folder / "image.nii.gz", orientation="RAS", limits={"max_voxels": 10**8, "min_squareness": 0.7}
@@ -56,9 +57,9 @@ def at_the_top(share: float) -> Change:
     def shifted(mask: np.ndarray) -> np.ndarray:
         areas = np.count_nonzero(mask, axis=(0, 1))
         plane = max(index for index in np.flatnonzero(areas) if areas[index] >= share * areas.max())
-        return np.roll(mask, mask.shape[2] - 1 - plane, axis=2) & (
-            np.arange(mask.shape[2]) >= mask.shape[2] - 1 - plane
-        )
+        by = mask.shape[2] - 1 - plane
+        moved: np.ndarray = np.roll(mask, by, axis=2) & (np.arange(mask.shape[2]) >= by)
+        return moved
 
     return shifted
 

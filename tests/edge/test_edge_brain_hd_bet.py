@@ -85,7 +85,7 @@ def test_masks_and_scores_are_hd_bets(
         for case in heads:
             files = {name: case[name] for name in MODALITIES}
             for name, (mask, _) in masks_of(with_minibet, case).items():
-                theirs = nib.load(tmp_path / Path(case[name]).name).get_fdata() > 0
+                theirs = nib.Nifti1Image.from_filename(tmp_path / Path(case[name]).name).get_fdata() > 0
                 assert 2 * np.count_nonzero(mask & theirs) / (mask.sum() + theirs.sum()) >= 0.999
             ours = classifier.predict(files)
             by_theirs = classifier.predict(files, {name: tmp_path / Path(case[name]).name for name in MODALITIES})

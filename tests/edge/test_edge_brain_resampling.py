@@ -18,7 +18,8 @@ def resize(values: np.ndarray, shape: Sequence[int], order: int) -> np.ndarray:
     """skimage.transform.resize(mode="edge", anti_aliasing=False): scipy's zoom, clipped to the input's range."""
     zoom = [new / old for new, old in zip(shape, values.shape, strict=True)]
     out = ndimage.zoom(values.astype(float), zoom, order=order, mode="nearest", grid_mode=True)
-    return np.clip(out, values.min(), values.max())
+    clipped: np.ndarray = np.clip(out, values.min(), values.max())
+    return clipped
 
 
 def by_nnunet(values: np.ndarray, shape: Sequence[int], order: int, axis: int | None) -> np.ndarray:
@@ -39,7 +40,8 @@ def by_nnunet(values: np.ndarray, shape: Sequence[int], order: int, axis: int | 
     scale = np.array(here.shape) / np.array(shape)
     places = np.mgrid[tuple(slice(edge) for edge in shape)]
     places = scale[:, None, None, None] * (places + 0.5) - 0.5
-    return ndimage.map_coordinates(here, places, order=0, mode="nearest")
+    made: np.ndarray = ndimage.map_coordinates(here, places, order=0, mode="nearest")
+    return made
 
 
 @pytest.mark.parametrize("how", [SPLINE, LINEAR], ids=["order 3", "order 1"])

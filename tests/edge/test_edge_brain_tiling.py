@@ -68,7 +68,8 @@ def test_the_sum_is_that_of_a_plain_loop(shape: tuple[int, int, int]) -> None:
 
     def difference(piece: Array) -> Array:
         logits = two_classes(piece)
-        return logits[1] - logits[0]
+        apart: Array = logits[1] - logits[0]
+        return apart
 
     found = slide(volume, difference, weights=weights, step=0.5)
     expected = naively(volume, patch, weights)

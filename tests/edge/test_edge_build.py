@@ -129,7 +129,7 @@ def test_a_stale_engine_is_refused_or_built_again_and_never_loaded(built: Bench,
     spoil(built)
     assert why in built.refused("score", {"rebuild": False}, **said)
     assert built.events("load") == 0
-    done = built.run("score", **said)
+    done = built.run("score", None, **said)
     assert done.returncode == 0 and f"{why}: it is built now" in done.stderr, done.stderr
     assert (built.events("begin"), built.events("load")) == (1, 2)  # the golden study, the score
     built.good("score", {"rebuild": False}, **said)
@@ -225,11 +225,11 @@ def test_times_that_are_not_this_machines_are_dropped_and_said(built: Bench, spo
         cache.write_bytes(b"TIMES")
     elif spoil == "large":
         os.truncate(cache, timing_cache.MAX_BYTES + 1)
-    done = built.run("build", **said)
+    done = built.run("build", None, **said)
     assert done.returncode == 0 and "the timing cache is dropped: " in done.stderr, done.stderr
     assert built.events("cache:TIMES") == 0 and cache.stat().st_size < 1000
-    version = {"tensorrt": said.get("tensorrt", "10.3.0"), "device": ORIN}
-    assert timing_cache.read_timing_cache(cache, **version) == (b"TIMES", "")
+    version = said.get("tensorrt", "10.3.0")
+    assert timing_cache.read_timing_cache(cache, tensorrt=version, device=ORIN) == (b"TIMES", "")
 
 
 def test_an_unknown_form_and_a_changed_graph_are_refused(bench: Bench, tmp_path: Path) -> None:

@@ -71,4 +71,4 @@ def test_a_constant_image_becomes_0() -> None:
     rounded = np.full((2, 2, 2), 1000.0, np.float32)
     rounded[0, 0, 0] = np.nextafter(np.float32(1000), np.float32(0))
     assert not scaled(rounded).any()
-    assert scaled(np.float32([[[3.0, 5.0]]])).tolist() == [[[0.0, 1.0]]]
+    assert scaled(np.array([[[3.0, 5.0]]], np.float32)).tolist() == [[[0.0, 1.0]]]

@@ -47,7 +47,7 @@ def test_every_verb_and_option_of_its_table_is_described() -> None:
 
 
 def test_every_path_that_it_lists_is_served() -> None:
-    service = Service(Classifier, waiting=1, failed=print)  # it is not started
+    service = Service(lambda: Classifier("exports"), waiting=1, failed=print)  # it is not started
     app = make_app(service, limits=BodyLimits(1, 1), access=Access(None, any_host=False))
     served = {getattr(route, "path", "") for route in app.routes}
     listed = re.findall(r"^\| (.*?) \|", README[README.index("| path |") :], flags=re.MULTILINE)

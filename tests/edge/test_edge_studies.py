@@ -31,7 +31,7 @@ def test_a_study_is_scored_as_by_predict(server: Server, exports: Path, pair: di
 def test_masks_are_taken_all_or_none(server: Server, pair: dict[str, str], tmp_path: Path) -> None:
     files = form(pair)
     for name, path in pair.items():
-        image = nib.load(path)
+        image = nib.Nifti1Image.from_filename(path)
         mask = tmp_path / f"{name}_mask.nii.gz"
         nib.save(nib.Nifti1Image((np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine), mask)
         files[f"{name}_mask"] = (mask.name, mask.read_bytes())

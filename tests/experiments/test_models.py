@@ -28,7 +28,7 @@ TABLE2 = [
     "both-resnet18",
     "both-efficientnet3d-b0",
 ]
-TINY = {
+TINY: dict[str, Any] = {
     "epochs": 1,
     "spatial_size": (32, 32, 32),
     "fractions": (0.6, 0.2, 0.2),
@@ -219,7 +219,7 @@ def test_two_commands_do_not_work_in_one_folder(stand_in: dict[str, Any], tmp_pa
 
 
 def test_the_bundle_trains_and_scores_one_modality_alone(cohort: Path, tmp_path: Path) -> None:
-    said = run_models(str(cohort), str(tmp_path), modalities="t2w", backbones="efficientnet", **TINY).text  # type: ignore[arg-type]
+    said = run_models(str(cohort), str(tmp_path), modalities="t2w", backbones="efficientnet", **TINY).text
     folder = tmp_path / "t2w-efficientnet3d-b0"
     assert said.startswith("1 models are trained and scored")
     for part in ("validation", "testing"):

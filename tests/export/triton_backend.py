@@ -8,6 +8,7 @@ Source: github.com/triton-inference-server/backend (docs/python_based_backends.m
 import json
 import os
 import sys
+from typing import Any
 
 sys.path.extend(os.environ["PYTHONPATH"].split(os.pathsep))  # the interpreter in it is an isolated one
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -20,10 +21,10 @@ class TritonPythonModel:
     """One instance."""
 
     @staticmethod
-    def auto_complete_config(config):
+    def auto_complete_config(config: Any) -> Any:
         return config
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
         settings = {name: value["string_value"] for name, value in config["parameters"].items()}
         options = ort.SessionOptions()
@@ -33,10 +34,10 @@ class TritonPythonModel:
         self.session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         self.inputs = [tensor["name"] for tensor in config["input"]]
 
-    def execute(self, requests):
+    def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
 
-    def _answer(self, request):
+    def _answer(self, request: Any) -> Any:
         feeds = {name: triton.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
         names = list(request.requested_output_names())
         found = self.session.run(names, feeds)

@@ -73,7 +73,8 @@ class Sites:
     """
 
     def __init__(self, targets: Mapping[str, float], faults: Mapping[tuple[str, int], str] | None = None) -> None:
-        self.targets, self.faults, self.asked = dict(targets), dict(faults or {}), []
+        self.targets, self.faults = dict(targets), dict(faults or {})
+        self.asked: list[tuple[str, int | None]] = []
         self.given: dict[tuple[str, int], Weights] = {}
         self.kept: dict[str, dict[str, np.ndarray]] = {}
 
@@ -138,7 +139,7 @@ class Sites:
         return labels, 1 / (1 + np.exp(-(labels[:, None] - 0.5 + noise)))
 
 
-class Witness(Filter):
+class Witness(Filter):  # type: ignore[misc]  # nvflare has no types
     """Writes down everything that a site is about to send: names, types and shapes, and every text in full.
 
     Args:

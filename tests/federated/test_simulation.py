@@ -108,7 +108,8 @@ def test_the_first_round_is_the_average_that_the_sites_give_without_nvflare(
     said = rounds(simulated)
     losses = [float(np.mean(site._losses)) for site in sites]
     assert said[0]["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
-    scored = [Spread(**{k: np.asarray(v) for k, v in site.validate(weights, 1).items()}) for site in sites]
+    answers = [site.validate(weights, 1) for site in sites]
+    scored = [Spread(told["number"], np.asarray(told["total"]), np.asarray(told["squares"])) for told in answers]
     edges = (scored[0] + scored[1] + scored[2]).edges(plan.bins).tolist()
     told = [site.count({"branches": edges})["branches"] for site in sites]
     counts = np.sum([one["counts"] for one in told], axis=0)
@@ -135,7 +136,7 @@ def test_a_rehearsed_fault_is_read_or_refused() -> None:
 
 
 def test_a_spoilt_answer_leaves_the_sites_own_alone() -> None:
-    answer = {"update": {"w": np.ones(3, np.float32)}, "cases": 4}
+    answer: dict[str, Any] = {"update": {"w": np.ones(3, np.float32)}, "cases": 4}
     assert (
         np.isnan(spoilt(answer, "nan")["update"]["w"]).all() and np.isinf(spoilt(answer, "huge")["update"]["w"]).all()
     )
