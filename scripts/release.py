@@ -18,6 +18,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from scripts import fusion
+from scripts.best_branches import BestBranches, best_network
 from scripts.checkpoint import provenance, read_weights, save
 from scripts.cohort import PARTS, read_datalist
 from scripts.dataset import StudyDataset
@@ -28,7 +29,7 @@ from scripts.network import ETSCNet
 from scripts.parallel import rank
 from scripts.pictures import learning_curves
 from scripts.stats.metrics import brier
-from scripts.training import BestBranches, ResumableTraining, best_network
+from scripts.training import ResumableTraining
 
 BRIER_OF_HALVED = (
     0.002  # halved weights change a score by less than 0.001; another cohort's Brier score differs by more
