@@ -14,38 +14,21 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from matplotlib.image import imread
-from monai.data.utils import pickle_hashing
-from monai.transforms import Compose
 
 from scripts.bids import find_cases
-from scripts.brain_extraction import bet, hd_bet
+from scripts.brain_extraction import bet
 from scripts.brain_extraction.carry import Mask, dice
 from scripts.brain_extraction.extract import extract
 from scripts.brain_extraction.masks import Extractor
-from scripts.brain_extraction.quality import StudyQuality
-from scripts.dataset import StudyDataset, TolerantLoader
-from scripts.errors import InputError, RefusedMaskError, UnavailableError
+from scripts.errors import InputError
 from scripts.files import sha256
 from scripts.transforms import BrainExtractiond, LoadStudyd
 from tests.brain_extraction.heads import write_heads
+from tests.brain_extraction.surfaces import by_threshold, half
 from tests.conftest import ROOT
 
 KEYS = ("flair", "t2w")
-
-
-def by_threshold(values: np.ndarray, affine: np.ndarray) -> Mask:
-    """In the place of the surface, which takes seconds: the middle of the head, by its distance from there."""
-    world = (
-        np.stack(np.meshgrid(*map(np.arange, values.shape), indexing="ij"), axis=-1) @ affine[:3, :3].T + affine[:3, 3]
-    )
-    return np.asarray(np.sum((world / (64.0, 80.0, 60.0)) ** 2, axis=-1) < 1)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bet, "bet_mask", by_threshold)
 
 
 def derivative(root: Path) -> Path:
@@ -70,12 +53,14 @@ def test_masks_images_and_sidecars_are_where_the_bundle_looks_for_them(tmp_path:
     assert "2 studies by brainextractor 0.3.0: 2 made" in said and "masks-1.png" in said
     assert failures(tmp_path) == {}
     for case in find_cases(tmp_path):
-        loaded = LoadStudyd(KEYS)({**case})
+        loaded = LoadStudyd(KEYS)(dict(case.items()))
         extracted = BrainExtractiond(KEYS, "mask")(loaded)  # its own checks pass, that for a skull too
         for key, suffix in zip(KEYS, ("FLAIR", "T2w"), strict=True):
-            source, mask = nib.load(case[key]), nib.load(case[f"{key}_mask"])
+            source, mask = nib.Nifti1Image.from_filename(case[key]), nib.Nifti1Image.from_filename(case[f"{key}_mask"])
             assert np.array_equal(mask.affine, source.affine) and mask.get_data_dtype() == np.uint8
-            image = nib.load(Path(case[f"{key}_mask"]).with_name(f"{case['case']}_desc-brain_{suffix}.nii.gz"))
+            image = nib.Nifti1Image.from_filename(
+                Path(case[f"{key}_mask"]).with_name(f"{case['case']}_desc-brain_{suffix}.nii.gz")
+            )
             assert image.get_data_dtype() == source.get_data_dtype()
             assert np.array_equal(image.get_fdata(dtype=np.float32), extracted[key][0].numpy())
             one = sidecar(tmp_path, case["case"], suffix)
@@ -97,7 +82,7 @@ def test_what_is_there_is_not_made_again_unless_its_image_has_changed(tmp_path: 
     before = {name: path.stat().st_mtime_ns for name, path in masks.items()}
     masks["sub-02"].unlink()
     changed = tmp_path / "sub-03" / "anat" / "sub-03_FLAIR.nii.gz"
-    image = nib.load(changed)
+    image = nib.Nifti1Image.from_filename(changed)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + np.int16(1), image.affine), changed)
 
     assert "2 made, 1 there already" in extract(tmp_path, brain_extraction="bet").text
@@ -130,13 +115,6 @@ def test_one_bad_study_does_not_stop_the_others(tmp_path: Path) -> None:
     assert len(list(derivative(tmp_path).rglob("*_mask.nii.gz"))) == 4
 
 
-def half(values: np.ndarray, affine: np.ndarray) -> Mask:
-    """A mask that misses the front."""
-    mask = by_threshold(values, affine)
-    mask[:, mask.shape[1] // 2 :] = False
-    return mask
-
-
 def test_the_gate_refuses_with_a_picture_or_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_heads(tmp_path, 1)
     monkeypatch.setattr(bet, "bet_mask", half)
@@ -163,8 +141,8 @@ def test_one_mask_is_carried_over_to_the_other_modality(tmp_path: Path, monkeypa
     monkeypatch.setattr(bet, "bet_mask", counted)
     extract(tmp_path, brain_extraction="bet", carry="flair")
     (case,) = find_cases(tmp_path)
-    assert calls == [nib.load(case["flair"]).shape]
-    t2w = nib.load(case["t2w_mask"])
+    assert calls == [nib.Nifti1Image.from_filename(case["flair"]).shape]
+    t2w = nib.Nifti1Image.from_filename(case["t2w_mask"])
     expected = by_threshold(t2w.get_fdata(), t2w.affine)
     assert dice(np.asarray(t2w.dataobj) > 0, expected) > 0.97  # the FLAIR's planes are 5 mm apart
     assert sidecar(tmp_path, suffix="T2w")["BrainExtraction"]["carried_from"] == "flair"
@@ -209,100 +187,12 @@ def test_the_command_in_workers_with_the_real_surface(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "2 made" in done.stdout and "Iteration" not in done.stdout
     for case in find_cases(tmp_path):
-        mask = nib.load(case["flair_mask"])
+        mask = nib.Nifti1Image.from_filename(case["flair_mask"])
         expected = by_threshold(mask.get_fdata(), mask.affine)
         # A seeded ellipsoid under bone; measured: 0.993. A voxel of 1.5 mm more or less all around would be 0.97.
         assert dice(np.asarray(mask.dataobj) > 0, expected) > 0.98
-    one = nib.load(find_cases(tmp_path)[0]["flair"])
+    one = nib.Nifti1Image.from_filename(find_cases(tmp_path)[0]["flair"])
     again = Extractor("bet").mask(one.get_fdata(dtype=np.float32), one.affine)
-    assert np.array_equal(again, np.asarray(nib.load(find_cases(tmp_path)[0]["flair_mask"]).dataobj) > 0)
-
-
-# The same masks inside of a run
-
-
-@pytest.mark.usefixtures("quick")
-def test_the_transform_extracts_in_process_and_says_how(tmp_path: Path) -> None:
-    write_heads(tmp_path, 1)
-    (case,) = find_cases(tmp_path)
-    done = BrainExtractiond(KEYS, "bet")(LoadStudyd(KEYS)({**case}))
-    for key in KEYS:
-        image = nib.load(case[key])
-        brain = by_threshold(image.get_fdata(), image.affine)
-        assert np.array_equal(done[key][0].numpy(), np.where(brain, image.get_fdata(dtype=np.float32), 0))
-    assert json.loads(done["extraction"])["method"] == "bet" and done["extraction_faults"] == ""
-
-
-def test_the_transform_refuses_with_a_picture_or_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_heads(tmp_path, 1)
-    monkeypatch.setattr(bet, "bet_mask", half)
-    loaded = LoadStudyd(KEYS)({**find_cases(tmp_path)[0]})
-    with pytest.raises(RefusedMaskError, match="as a brain at 72 months") as refused:
-        BrainExtractiond(KEYS, "bet")(loaded)
-    assert refused.value.picture.startswith(b"\x89PNG")
-    done = BrainExtractiond(KEYS, "bet", mask_quality="warn")(loaded)
-    assert "as a brain at 72 months" in done["extraction_faults"]
-    with pytest.raises(InputError, match="mask_quality is 'skip'"):
-        BrainExtractiond(KEYS, "bet", mask_quality="skip")
-
-
-def test_without_weights_the_error_says_what_to_get_and_where_to_put_it(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError) as missing:
-        hd_bet.check_weights(tmp_path / "model")
-    said = str(missing.value)
-    for part in (
-        "https://zenodo.org/records/14445620/files/release_v1.5.0.zip",
-        str(tmp_path / "model" / "fold_all" / "checkpoint_final.pth"),
-        "md5sum",
-        "--hd_bet_weights",
-        "bet (no weights), mask (your own masks), none",
-    ):
-        assert part in said
-    assert not (tmp_path / "model").exists()
-
-
-def test_a_checkpoint_that_would_run_something_is_refused(tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[object, ...]:
-            return os.system, (f"touch {tmp_path / 'ran'}",)
-
-    (tmp_path / "fold_all").mkdir()
-    for name in ("plans.json", "dataset.json"):
-        (tmp_path / name).write_text("{}")
-    harmless = {"weights": torch.zeros(2), "loss": np.float64(1.5), "losses": np.zeros(3)}
-    torch.save(harmless, tmp_path / hd_bet.CHECKPOINT)
-    assert hd_bet.check_weights(tmp_path).keys() == {"plans.json", "dataset.json", "fold_all/checkpoint_final.pth"}
-    torch.save({**harmless, "evil": Evil()}, tmp_path / hd_bet.CHECKPOINT)
-    with pytest.raises(UnavailableError, match=r"holds more than weights: (posix|nt)\.system"):
-        hd_bet.check_weights(tmp_path)
-    assert not (tmp_path / "ran").exists()
-
-
-def test_the_cache_knows_weights_by_their_content_and_masks_whatever_the_device(tmp_path: Path) -> None:
-    (tmp_path / "fold_all").mkdir()
-
-    def key(**options: Any) -> object:
-        return pickle_hashing(BrainExtractiond(KEYS, options.pop("method", "hd-bet"), **options))
-
-    (tmp_path / "fold_all" / "checkpoint_final.pth").write_bytes(b"one")
-    first = key(hd_bet_weights=tmp_path)
-    assert key(hd_bet_weights=tmp_path) == first
-    assert key(hd_bet_weights=tmp_path, hd_bet_mirroring=True) != first
-    (tmp_path / "fold_all" / "checkpoint_final.pth").write_bytes(b"another")
-    assert key(hd_bet_weights=tmp_path) != first
-    assert key(method="mask", device="cpu") == key(method="mask", device="cuda:1")
-    assert key(device="cuda:0") == key(device="cuda:1") != key(device="cpu")
-
-
-def test_what_every_case_lacks_ends_a_run_at_once(tmp_path: Path) -> None:
-    write_heads(tmp_path, 2)
-    steps = Compose([LoadStudyd(KEYS), BrainExtractiond(KEYS, "hd-bet", hd_bet_weights=tmp_path / "nowhere")])
-    loader = TolerantLoader(StudyDataset(find_cases(tmp_path), steps))
-    with pytest.raises(UnavailableError):
-        list(loader)
-    with pytest.raises(UnavailableError):
-        StudyDataset(find_cases(tmp_path), steps, cache_dir=tmp_path / "cache").prepare()
-
-
-def test_a_verdict_is_true_or_false() -> None:
-    assert StudyQuality({}, {}, ()) and not StudyQuality({}, {}, ("a fault",))
+    assert np.array_equal(
+        again, np.asarray(nib.Nifti1Image.from_filename(find_cases(tmp_path)[0]["flair_mask"]).dataobj) > 0
+    )
