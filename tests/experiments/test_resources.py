@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from scripts.errors import InputError
-from scripts.experiments import resources
 from scripts.experiments.resources import measure_resources
 from scripts.machine import available_bytes, forget_peak, resident_bytes
 from tests.conftest import BUNDLE, ROOT
@@ -84,7 +83,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
             said = {"did_not_fit": "can't allocate memory"}
         return subprocess.CompletedProcess(command, 0, f"a library's words\n{json.dumps(said)}\n", "")
 
-    monkeypatch.setattr(resources.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     return seen
 
 
@@ -110,7 +109,7 @@ def test_a_measurement_that_fails_otherwise_is_no_row(monkeypatch: pytest.Monkey
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, "", "Traceback\nRuntimeError: no such device\n")
 
-    monkeypatch.setattr(resources.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(InputError, match="flair-resnet18, describe: RuntimeError: no such device"):
         measure_resources(str(tmp_path))
     assert not list(tmp_path.iterdir())

@@ -45,7 +45,8 @@ def stored(image: nib.Nifti1Image, axes: str) -> nib.Nifti1Image:
     turn = nib.orientations.ornt_transform(
         nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt(tuple(axes))
     )
-    return image.as_reoriented(turn)
+    made: nib.Nifti1Image = image.as_reoriented(turn)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +95,15 @@ def test_a_bright_spot_of_the_image_and_a_marker_of_the_network_come_to_one_plac
     mapped = lay_over(
         coarse, placed, image=native["flair"][0].numpy(), affine=native["flair"].affine.numpy().astype(float)
     )
-    source = nib.load(case["flair"])
+    source = nib.Nifti1Image.from_filename(case["flair"])
     path = tmp_path / "map.nii.gz"
     store_map(mapped, path, shape=source.shape, affine=loaded["flair"].affine.numpy())
-    written = nib.load(path)
+    written = nib.Nifti1Image.from_filename(path)
     assert written.shape == source.shape
     np.testing.assert_array_equal(written.affine, source.affine)
     assert written.get_fdata().max() == pytest.approx(1) and mapped.largest > 0
     cell_mm = np.linalg.norm(placed[:3, :3], axis=0)
-    at = np.array(peak(written.get_fdata(), written.affine))
+    at: np.ndarray = np.array(peak(written.get_fdata(), written.affine), np.float64)
     inside = np.linalg.solve(placed, [*at, 1])[:3]
     assert np.abs(inside - cell).max() < 0.5, "the maximum lies in the marker's cell"
     assert np.linalg.norm(at - world) < np.linalg.norm(cell_mm)

@@ -24,7 +24,7 @@ from export.unet import UNet
 from export.unet_graph import unet_graph
 from scripts.errors import InputError
 from tests.conftest import ROOT, write_study
-from tests.nnunet_folder import plans, write_folder
+from tests.nnunet_folder import head_of, plans, write_folder
 
 PATCH = (16, 24, 16)
 
@@ -214,7 +214,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     said = plans(patch=PATCH)
     network = UNet(unet_plan(configuration(said), classes=2, file=tmp_path))
     with torch.no_grad():
-        network.decoder.seg_layers[-1].bias[0] = float("nan")
+        head_of(network).bias[0] = float("nan")
     with pytest.raises(InputError, match="weights that are not finite"):
         read_model_folder(write_folder(tmp_path, said, network))
 
@@ -238,7 +238,7 @@ def test_an_export_that_decides_otherwise_leaves_what_was_there(
         with torch.no_grad():
             changed = UNet(unet_plan(configuration(plans(patch=PATCH)), classes=2, file=folder))
             changed.load_state_dict(network.state_dict())
-            changed.decoder.seg_layers[-1].bias[1] += 0.1
+            head_of(changed).bias[1] += 0.1
         return unet_graph(changed, patch, notes=notes)
 
     monkeypatch.setattr(brain_extraction, "unet_graph", another)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import onnx
@@ -46,7 +47,8 @@ class Excite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = nn.functional.silu(self.depthwise(x))
         mean = x.mean(dim=(2, 3, 4), keepdim=True)
-        return self.project(torch.sigmoid(self.expand(nn.functional.silu(self.reduce(mean)))) * x)
+        out: Tensor = self.project(torch.sigmoid(self.expand(nn.functional.silu(self.reduce(mean)))) * x)
+        return out
 
 
 class Small(nn.Module):
@@ -68,7 +70,8 @@ class Small(nn.Module):
         x = self.second(nn.functional.silu(self.widen(self.first(x))))
         x = self.third(x) + x
         x = nn.functional.silu(self.head(x)).mean(dim=(2, 3, 4))
-        return self.linear(x)
+        logit: Tensor = self.linear(x)
+        return logit
 
 
 class One(Small):
@@ -176,7 +179,7 @@ def test_equal_calls_give_equal_bytes() -> None:
     assert first == second
 
 
-def one_node(operator: str, **attributes: object) -> onnx.ModelProto:
+def one_node(operator: str, **attributes: Any) -> onnx.ModelProto:
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
         [helper.make_node(operator, ["image"], ["pred"], **attributes)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from federated.faults import Interrupted, SiteFault
-from federated.histograms import search, understood, understood_spread
+from federated.histograms import Told, search, understood, understood_spread
 from federated.messages import answer_message, read_answer, read_task, task_message
 from federated.site import Site
 from federated.site_file import read_site
@@ -36,7 +37,7 @@ def start_of(site: Site) -> dict[str, Any]:
 def moved(start: dict[str, Any], answer: dict[str, Any]) -> float:
     """How far the branches' weights (not their statistics) went."""
     names = [name for name in answer["update"] if name.endswith("weight")]
-    return float(sum(np.square(answer["update"][name]).sum() for name in names)) ** 0.5
+    return math.sqrt(sum(float(np.square(answer["update"][name]).sum()) for name in names))
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +56,9 @@ def trained(hospitals: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
     spreads = {name: understood_spread(answers["fuse"][name], rows=n, number=4) for name, n in rows.items()}
     edges = {name: one.edges(50) for name, one in spreads.items() if not isinstance(one, str)}
     answers["count"] = site.count({name: one.tolist() for name, one in edges.items()})
-    told = [understood(answers["count"][name], rows=n, bins=50, children=(2, 2)) for name, n in rows.items()]
-    found = search(*told, edges["fused"])  # type: ignore[arg-type]
+    fused, branches = (understood(answers["count"][name], rows=n, bins=50, children=(2, 2)) for name, n in rows.items())
+    assert isinstance(fused, Told) and isinstance(branches, Told)
+    found = search(fused, branches, edges["fused"])
     answers["evaluate"] = {"metrics": site.evaluate(weights, best, found.to_dict(), edges=edges["fused"][0].tolist())}
     site.close()
     return {"answers": answers, "start": start, "weights": weights, "work": work, "found": found}

@@ -41,7 +41,8 @@ def test_another_voxel_size_keeps_the_place_in_space(ball: tuple[NDArray[np.uint
 
     def centroid(data: NDArray[np.float64], where: NDArray[np.float64]) -> NDArray[np.float64]:
         indices = np.argwhere(data > 50)
-        return (where[:3, :3] @ indices.T).mean(axis=1) + where[:3, 3]
+        middle: NDArray[np.float64] = (where[:3, :3] @ indices.T).mean(axis=1) + where[:3, 3]
+        return middle
 
     apart = centroid(values, grid) - centroid(image.astype(np.float64), affine)
     assert np.linalg.norm(apart) < 1.0  # mm, of a ball of 60 mm: half a voxel of 2 mm

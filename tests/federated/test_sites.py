@@ -49,10 +49,10 @@ def test_images_differ_as_their_scanners_and_masks_lie_on_them(sites: Path) -> N
     noise = {}
     for hospital in HOSPITALS:
         (flair,) = (sites / hospital.name).glob("sub-*/anat/*_FLAIR.nii.gz")
-        image = nib.load(flair)
+        image = nib.Nifti1Image.from_filename(flair)
         (mask,) = (sites / hospital.name / "derivatives").rglob("*_space-FLAIR_desc-brain_mask.nii.gz")
-        brain = np.asarray(nib.load(mask).dataobj) > 0
-        assert np.allclose(nib.load(mask).affine, image.affine) and brain.shape == image.shape
+        brain = np.asarray(nib.Nifti1Image.from_filename(mask).dataobj) > 0
+        assert np.allclose(nib.Nifti1Image.from_filename(mask).affine, image.affine) and brain.shape == image.shape
         values = np.asarray(image.dataobj).astype(float)
         assert values[brain].mean() > 2 * values[~brain].mean()
         wanted = hospital.scanner.spacing_mm
