@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,8 @@ def test_a_validation_of_two_processes_has_the_figures_of_one_and_is_of_one_netw
 
 def test_an_evaluation_of_two_processes_writes_the_metrics_of_one(cohort: Path, tmp_path: Path) -> None:
     weights, overlay = write_tiny_model(tmp_path)
-    options = {"dataset_dir": str(cohort), "checkpoint": str(weights), "fractions": [0.4, 0.2, 0.4], "part": "testing"}
+    options: dict[str, Any] = {"dataset_dir": str(cohort), "checkpoint": str(weights), "part": "testing"}
+    options["fractions"] = [0.4, 0.2, 0.4]
     alone("evaluating", "train.json", "evaluate.json", str(overlay), output_dir=str(tmp_path / "one"), **options)
     configs = ("train.json", "evaluate.json", "multi_gpu_evaluate.json", str(overlay))
     status, said = finish(start("evaluating", *configs, output_dir=tmp_path / "two", **options))

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -62,7 +63,7 @@ def kill_one_of(process: subprocess.Popen[str], folder: Path) -> None:
 def test_two_processes_of_which_one_was_killed_write_what_one_writes(
     one: Path, broken: Path, model: Model, tmp_path: Path
 ) -> None:
-    options = {"dataset_dir": broken, "checkpoint": model[0], "output_dir": tmp_path, "pictures": False}
+    options: dict[str, Any] = {"dataset_dir": broken, "checkpoint": model[0], "output_dir": tmp_path, "pictures": False}
     killed = start("inference", *CONFIGS, str(model[1]), **options)
     kill_one_of(killed, tmp_path)
     assert finish(killed)[0] != 0

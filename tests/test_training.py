@@ -18,12 +18,13 @@ import torch
 from ignite.engine import Engine
 from torch import Tensor, nn
 
+from scripts.best_branches import BestBranches, best_network
 from scripts.bids import SUFFIXES
 from scripts.errors import InputError
 from scripts.network import ETSCNet
 from scripts.release import add_reference
 from scripts.split import PARTS
-from scripts.training import BestBranches, LearningRate, best_network
+from scripts.training import LearningRate
 from tests.conftest import BUNDLE, ROOT, SMALL
 from tests.tiny_model import write_tiny_overlay
 from tests.torchrun import finish, start
@@ -42,10 +43,15 @@ class Scale(nn.Module):
         return self.scale * image.mean(dim=(2, 3, 4))
 
 
+def scale_of(branch: nn.Module) -> Tensor:
+    assert isinstance(branch, Scale)
+    return branch.scale
+
+
 def validate(branches: BestBranches, epoch: int, logits: list[list[float]], labels: list[int]) -> None:
     """One validation whose outputs are given; the branches' weight is the epoch's number."""
     for branch in branches.network.branches.values():
-        nn.init.constant_(branch.scale, float(epoch))
+        nn.init.constant_(scale_of(branch), float(epoch))
     branches.epoch = epoch
     outputs = [
         [{"pred": torch.tensor(row), "label": torch.tensor([float(label)])}]
@@ -79,10 +85,10 @@ def test_every_branch_keeps_its_own_best_epoch_and_ties_go_to_the_lower_loss() -
     assert branches.best["flair"]["epoch"] == 3
     assert branches.best["t2w"]["epoch"] == 2
     best = best_network(network, branches)
-    assert [float(branch.scale) for branch in best.branches.values()] == [3.0, 2.0]
+    assert [float(scale_of(branch)) for branch in best.branches.values()] == [3.0, 2.0]
     assert branches.best["t2w"]["logits"].tolist() == [-1, 1, 1, 1]
     assert branches.labels.tolist() == labels
-    assert float(network.branches["flair"].scale) == 4.0, "the network in training stays as it is"
+    assert float(scale_of(network.branches["flair"])) == 4.0, "the network in training stays as it is"
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -186,7 +192,8 @@ def test_two_ranks_train_to_what_one_rank_trains_to(cohort: Path, run_bundle: Ru
     # Instance norm: batch norm over all ranks exists on GPUs alone. SGD: Adam's first steps have the learning rate's size
     # whatever the gradient, so that the rounding of a gradient near zero would show. The tolerance is for the order of sums.
     overlay = write_tiny_overlay(tmp_path)
-    options = {**SMALL, "dataset_dir": cohort, "learning_rate": 0.01, "optimizer#_target_": "torch.optim.SGD"}
+    options: dict[str, Any] = {**SMALL, "dataset_dir": cohort, "learning_rate": 0.01}
+    options["optimizer#_target_"] = "torch.optim.SGD"
     run_bundle("training", "train.json", str(overlay), output_dir=tmp_path / "one", **options)
     configs = ("train.json", "multi_gpu_train.json", str(overlay))
     cpu = {"backend": "gloo", "device": "$torch.device('cpu')"}

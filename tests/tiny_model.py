@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.networks.nets import Discriminator
@@ -14,9 +15,13 @@ from scripts.network import ETSCNet
 
 SIZE = (32, 32, 32)
 # Instance norm: unlike batch norm it tells images apart untrained, and is the same on one process and on several.
-BACKBONE = {
-    **{"in_shape": (1, *SIZE), "channels": (4, 8), "strides": (4, 4)},
-    **{"norm": "INSTANCE", "dropout": 0, "last_act": None},
+BACKBONE: dict[str, Any] = {
+    "in_shape": (1, *SIZE),
+    "channels": (4, 8),
+    "strides": (4, 4),
+    "norm": "INSTANCE",
+    "dropout": 0,
+    "last_act": None,
 }
 
 

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
 from tests.conftest import BUNDLE, ROOT
 
 
-def alone(run_id: str, *configs: str, **options: object) -> None:
+def alone(run_id: str, *configs: str, **options: Any) -> None:
     """The run in this process: seconds less than in one of its own. Ends by SystemExit where studies failed."""
     files = [str(BUNDLE / "configs" / name) for name in configs]
     given = {"bundle_root": str(BUNDLE), "brain_extraction": "none", "device": "cpu", **options}
@@ -33,8 +34,9 @@ def start(run_id: str, *configs: str, processes: int = 2, **options: object) -> 
     for name, value in {"brain_extraction": "none", "device": "cpu", **options}.items():
         command += [f"--{name}", str(value)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=ROOT, text=True, env=environment, **pipes)
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:

@@ -11,9 +11,9 @@ import torch.distributed as dist
 from ignite.engine import Engine
 from torch import nn
 
+from scripts.best_branches import BestBranches
 from scripts.network import ETSCNet
 from scripts.parallel import leave_group, wait_for_all
-from scripts.training import BestBranches
 
 LOGITS = torch.tensor([[0.3, -1.2], [2.0, 0.1], [-0.4, 0.9], [0.31, 0.2], [-2.0, 1.7]])
 LABELS = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0])
@@ -27,7 +27,8 @@ class Normed(nn.Module):
         self.norm = nn.BatchNorm3d(1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.norm(image).mean(dim=(2, 3, 4))
+        means: torch.Tensor = self.norm(image).mean(dim=(2, 3, 4))
+        return means
 
 
 def validated(cases: list[int], seed: int) -> dict[str, Any]:
