@@ -121,13 +121,14 @@ WORKFLOWS = {"training": ["train.json"], "evaluating": ["train.json", "evaluate.
 
 @pytest.mark.parametrize("run_id", WORKFLOWS)
 def test_the_properties_are_those_that_monai_defines(run_id: str, cohort: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {} if run_id == "inference" else {"fractions": [0.6, 0.2, 0.2]}
     workflow = create_workflow(
         config_file=files(*WORKFLOWS[run_id]),
         workflow_type="inference" if run_id == "inference" else "training",
         bundle_root=str(BUNDLE),
         dataset_dir=str(cohort),
         output_dir=str(tmp_path),
-        **({} if run_id == "inference" else {"fractions": [0.6, 0.2, 0.2]}),
+        **options,
     )
     assert workflow.check_properties() == []
 
@@ -157,10 +158,11 @@ def test_monai_algo_trains_an_epoch_and_evaluates_it(cohort: Path, tmp_path: Pat
         path = local / "bundle" / "configs" / config
         path.write_text(json.dumps({**json.loads(path.read_text()), **(settings if config == "train.json" else {})}))
     algo = MonaiAlgo(bundle_root=str(local / "bundle"), local_epochs=1)
-    algo.initialize(extra={ExtraItems.CLIENT_NAME: "site"})
+    algo.initialize(extra={ExtraItems.CLIENT_NAME: "site"})  # type: ignore[no-untyped-call]
+    assert algo.trainer is not None
     before = {name: value.clone() for name, value in algo.trainer.network.state_dict().items()}
     algo.train(data=ExchangeObject(weights=before), extra={})
-    updates = algo.get_weights().weights
+    updates = algo.get_weights().weights  # type: ignore[no-untyped-call]
     moved = sum(float(np.abs(np.asarray(value, dtype=np.float64)).sum()) for value in updates.values())
     assert moved > 0
     assert algo.trainer.state.epoch == 1

@@ -25,7 +25,7 @@ AXES = {"LAS": np.float32, "RAS": np.uint16, "PSR": np.float32}
 
 def stored_otherwise(source: str, target: Path, axes: str, dtype: type) -> str:
     """The same image in another axis order, type and container; whole numbers with slope and intercept where not float."""
-    image = nib.load(source)
+    image = nib.Nifti1Image.from_filename(source)
     turn = nib.orientations.ornt_transform(
         nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt(tuple(axes))
     )
