@@ -1,4 +1,4 @@
-"""Training from JSON: a killed run goes on to the same weights, two ranks equal one, the best epoch of each branch is kept."""
+"""Training from JSON: a killed run goes on to the same weights, two ranks equal one, another backbone is an overlay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ import torch
 from ignite.engine import Engine
 from torch import Tensor, nn
 
-from scripts.best_branches import BestBranches, best_network
 from scripts.bids import SUFFIXES
 from scripts.errors import InputError
 from scripts.network import ETSCNet
@@ -32,36 +31,6 @@ from tests.torchrun import finish, start
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-class Scale(nn.Module):
-    """One weight, so that a branch's state is a number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(0.0))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.scale * image.mean(dim=(2, 3, 4))
-
-
-def scale_of(branch: nn.Module) -> Tensor:
-    assert isinstance(branch, Scale)
-    return branch.scale
-
-
-def validate(branches: BestBranches, epoch: int, logits: list[list[float]], labels: list[int]) -> None:
-    """One validation whose outputs are given; the branches' weight is the epoch's number."""
-    for branch in branches.network.branches.values():
-        nn.init.constant_(scale_of(branch), float(epoch))
-    branches.epoch = epoch
-    outputs = [
-        [{"pred": torch.tensor(row), "label": torch.tensor([float(label)])}]
-        for row, label in zip(logits, labels, strict=True)
-    ]
-    engine = Engine(lambda engine, batch: batch)
-    branches.attach(engine)
-    engine.run(outputs)
-
-
 @pytest.mark.parametrize(("power", "expected"), [(0.0, [0.1] * 4), (1.0, [0.1, 0.075, 0.05, 0.025])])
 def test_the_learning_rate_follows_the_number_of_the_epoch_alone(power: float, expected: list[float]) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=7.0)
@@ -70,25 +39,6 @@ def test_the_learning_rate_follows_the_number_of_the_epoch_alone(power: float, e
     LearningRate(optimizer, initial=0.1, epochs=4, power=power).attach(engine)
     engine.run([None], max_epochs=4)
     assert rates == pytest.approx(expected)
-
-
-def test_every_branch_keeps_its_own_best_epoch_and_ties_go_to_the_lower_loss() -> None:
-    network = ETSCNet(["flair", "t2w"], Scale)
-    branches = BestBranches(network)
-    labels = [0, 0, 1, 1]
-    validate(branches, 1, [[-1, 1], [-1, 1], [1, -1], [1, -1]], labels)  # flair AUC 1, t2w AUC 0
-    validate(branches, 2, [[-1, -1], [1, 1], [-1, 1], [1, 1]], labels)  # flair falls, t2w AUC 0.75
-    validate(
-        branches, 3, [[-3, -1], [-3, 1], [3, 3], [3, 0]], labels
-    )  # flair AUC 1 again, lower loss; t2w AUC 0.75 again, higher
-    validate(branches, 4, [[-2, -1], [-2, 5], [2, 3], [2, 0]], labels)  # flair AUC 1, higher loss than 3; t2w falls
-    assert branches.best["flair"]["epoch"] == 3
-    assert branches.best["t2w"]["epoch"] == 2
-    best = best_network(network, branches)
-    assert [float(scale_of(branch)) for branch in best.branches.values()] == [3.0, 2.0]
-    assert branches.best["t2w"]["logits"].tolist() == [-1, 1, 1, 1]
-    assert branches.labels.tolist() == labels
-    assert float(scale_of(network.branches["flair"])) == 4.0, "the network in training stays as it is"
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
