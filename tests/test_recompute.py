@@ -12,12 +12,12 @@ import torch
 from monai.networks.nets import DenseNet121, resnet18
 from torch import Tensor, nn
 
+from scripts.best_branches import BestBranches, best_network
 from scripts.checkpoint import load_model, save
 from scripts.config import check_amp
 from scripts.errors import InputError
 from scripts.network import BranchLoss, ETSCNet, SwinClassifier, efficientnet3d_b0
 from scripts.recompute import Recomputed, recompute_blocks
-from scripts.training import BestBranches, best_network
 
 MODALITIES = ("flair", "t2w")
 BACKBONES: dict[str, Callable[[], nn.Module]] = {

@@ -33,7 +33,7 @@ MINIBET_DICE = {"flair": 0.88, "t2w": 0.84}  # the stand-in's own, as its README
 
 
 def load(file: str) -> tuple[np.ndarray, np.ndarray]:
-    image = nib.load(file)
+    image = nib.Nifti1Image.from_filename(file)
     return image.get_fdata(dtype=np.float32), image.affine
 
 
@@ -78,7 +78,7 @@ def by_command(image: nib.Nifti1Image, weights: Path, folder: Path, *options: st
         timeout=1200,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return np.asarray(nib.load(folder / "out_bet.nii.gz").dataobj) > 0
+    return np.asarray(nib.Nifti1Image.from_filename(folder / "out_bet.nii.gz").dataobj) > 0
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_in_process_and_by_its_command_the_masks_are_identical(
     shared_dir: Path, tmp_path: Path, case: dict[str, str], model: str, modality: str, mirroring: bool
 ) -> None:
     weights = shared_dir / "hd-bet" / model
-    image = nib.as_closest_canonical(nib.load(case[modality]))
+    image = nib.as_closest_canonical(nib.Nifti1Image.from_filename(case[modality]))
     expected = by_command(image, weights, tmp_path, *([] if mirroring else ["--disable_tta"]))
 
     found = hd_bet.hd_bet_mask(
