@@ -54,9 +54,9 @@ def _drawn(files: dict[Path, dict[str, int | None]], sample: int, seed: int) -> 
 
 def _table(files: dict[Path, dict[str, int | None]]) -> list[str]:
     lines = [
-        "| module | mutants | run | noticed | not noticed | noticed, share (95 %) |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| module | mutants | run | noticed | survived | no test chosen reaches it | noticed, of those reached (95 %) |"
     ]
+    lines.append("|---|---:|---:|---:|---:|---:|---:|")
     for file, codes in files.items():
         module = file.relative_to(MUTANTS).as_posix().removesuffix(".meta")
         lines.append(_row(module, list(codes.values())))
@@ -66,10 +66,11 @@ def _table(files: dict[Path, dict[str, int | None]]) -> list[str]:
 
 def _row(name: str, codes: list[int | None]) -> str:
     run = [STATUS.get(code, "killed") for code in codes if code is not None]
-    missed = sum(status in ("survived", "no test") for status in run)
-    low, high = wilson(len(run) - missed, len(run)) if run else (0.0, 1.0)
-    said = f"{1 - missed / len(run):.0%} ({low:.0%} to {high:.0%})" if run else ""
-    return f"| `{name}` | {len(codes)} | {len(run)} | {len(run) - missed} | {missed} | {said} |"
+    survived, unreached = run.count("survived"), run.count("no test")
+    reached = len(run) - unreached
+    low, high = wilson(reached - survived, reached) if reached else (0.0, 1.0)
+    share = f"{1 - survived / reached:.0%} ({low:.0%} to {high:.0%})" if reached else ""
+    return f"| `{name}` | {len(codes)} | {len(run)} | {reached - survived} | {survived} | {unreached} | {share} |"
 
 
 if __name__ == "__main__":

@@ -158,11 +158,11 @@ def test_an_image_and_its_copy_at_another_scale_are_one(scale: float) -> None:
 
 
 def brain(millilitres: float, *, low: float = 50.0, spread: float = 40.0) -> MetaTensor:
-    """A block of brain in voxels of 1 ml, its intensities in one even row from `low` on."""
-    size = round(millilitres)
+    """A block of brain in voxels of 2 ml, its intensities in one even row from `low` on."""
+    size = round(millilitres / 2)
     values = np.zeros(16**3)
     values[:size] = low + spread * np.arange(size) / max(size - 1, 1)
-    return image(values.reshape(16, 16, 16), np.diag([10.0, 10.0, 10.0, 1.0]))
+    return image(values.reshape(16, 16, 16), np.diag([10.0, 10.0, 20.0, 1.0]))
 
 
 @pytest.fixture
@@ -173,9 +173,9 @@ def _no_skull(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_no_skull")
 @pytest.mark.parametrize("method", ["none", "mask", "bet"])
 def test_a_brain_has_a_brains_volume(method: str) -> None:
-    for size in (251, 2199):
+    for size in (252, 2198):
         check_brain(case(flair=brain(size)), "flair", method)
-    for size in (249, 2201):
+    for size in (248, 2202):
         with pytest.raises(InputError) as refused:
             check_brain(case(flair=brain(size)), "flair", method)
         found = f"flair: the brain-extracted image fills {size} ml"

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scripts.errors import InputError
 from scripts.stats.comparison import AucDifference, delong_test, mcnemar
 from scripts.stats.decisions import decision_metrics, mean_of_two, wilson
 from scripts.stats.metrics import brier_interval, classification_metrics
-from scripts.stats.roc import auc_interval, roc_curve
+from scripts.stats.roc import auc_interval, normal_quantile, roc_curve
 
 LABELS = [1, 1, 1, 0, 0, 0, 0, 1]
 SCORES = [0.9, 0.6, 0.4, 0.5, 0.3, 0.2, 0.6, 0.8]
@@ -105,3 +106,9 @@ def test_a_curve_and_a_table_of_decisions_are_written_under_their_own_names() ->
     assert len(said["false_positive_rate"]) == len(said["true_positive_rate"]) == len(said["thresholds"])
     table = round_trip(mcnemar(LABELS, np.array(SCORES) >= 0.5, np.array(OTHERS) >= 0.5).to_dict())
     assert table["both_correct"] + table["only_a_correct"] + table["only_b_correct"] + table["neither_correct"] == 8
+
+
+@pytest.mark.parametrize("level", [-0.5, 0.0, 1.0, 1.5, math.nan])
+def test_a_level_that_is_none_is_refused(level: float) -> None:
+    with pytest.raises(InputError, match="expected a number between 0 and 1"):
+        normal_quantile(level)
