@@ -17,7 +17,7 @@ import numpy as np
 from scripts.brain_extraction.carry import Affine, Mask, carry_mask, dice
 from scripts.brain_extraction.masks import Extractor
 from scripts.brain_extraction.quality import judge_study
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from tests.real_mri import real_cases
 
 KEYS = ("flair", "t2w")

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripts.checkpoint import provenance
 from scripts.cohort import read_datalist
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from scripts.dataset import StudyDataset
 from scripts.likeness.cohort_reference import Measurement, measure
 from scripts.likeness.feature_reference import LAYERS

@@ -24,7 +24,7 @@ from typing import Any
 import requests
 
 from export.stock import stock_export
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from tests.real_mri import real_cases
 
 ROUNDS = 7

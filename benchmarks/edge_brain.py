@@ -125,6 +125,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:  # what the benchmark starts
         one_study(*json.loads(sys.argv[2]))
     else:
-        from scripts.commands import run_function
+        from scripts.command_line.commands import run_function
 
         run_function(benchmark)

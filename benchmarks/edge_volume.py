@@ -92,6 +92,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:  # what the benchmark starts
         one(sys.argv[2], Path(sys.argv[3]), sys.argv[4])
     else:
-        from scripts.commands import run_function
+        from scripts.command_line.commands import run_function
 
         run_function(compare)

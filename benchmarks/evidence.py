@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from scripts.files import write_atomically, write_csv
 from scripts.report.command import write_report
 

@@ -10,7 +10,7 @@ import json
 import random
 from pathlib import Path
 
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from scripts.errors import InputError
 from scripts.stats.decisions import wilson
 

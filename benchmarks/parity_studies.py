@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from tests.real_mri import real_cases
 
 

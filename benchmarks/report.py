@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from tests.report.on_paper import write_cohort, write_predictions
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from scripts.report.document import Table
 from scripts.stats.bootstrap import auc_bca, bca, weighted_auc_difference, weighted_mean
 from scripts.stats.comparison import delong_test, mcnemar

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from scripts.bids import find_cases
 from scripts.brain_extraction.skull import MAX_SKULL_SHARE, skull_share
 from scripts.checks import BRAIN_ML
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from tests.real_mri import real_cases
 
 KEYS = ("flair", "t2w")

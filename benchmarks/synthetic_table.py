@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 
 EVIDENCE = Path(__file__).parents[1] / "bundle" / "docs" / "evidence"
 FIGURES = ("auc", "acc", "sensitivity", "specificity", "balanced_accuracy")

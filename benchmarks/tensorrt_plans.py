@@ -19,7 +19,7 @@ from export.bundle import load_bundle
 from export.forms import FORMS
 from export.to_onnx import write_forms
 from export.to_tensorrt import EngineRecord, build_engine
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 
 SIZE = (256, 256, 128)
 LOWERED = {

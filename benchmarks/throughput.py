@@ -27,7 +27,7 @@ from monai.bundle import ConfigParser
 
 from benchmarks.sections import write_section
 from scripts.cohort import find_cases
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from scripts.machine import describe_machine, versions
 
 ROOT = Path(__file__).parents[1]

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.live_bytes import Counted, count_step
 from benchmarks.sections import write_section
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from scripts.machine import describe_machine, forget_peak, resident_bytes, versions
 from scripts.network import BranchLoss, ETSCNet
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from export.distribution.dependencies import closure, requirements
-from scripts.commands import run_function
+from scripts.command_line.commands import run_function
 from scripts.errors import InputError
 from scripts.machine import describe_machine
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from scripts.commands import run
+from scripts.command_line.commands import run
 
 VERBS = {
     "cohort": "scripts.cohort:make_datalists",

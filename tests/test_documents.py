@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from scripts.commands import verb_of
+from scripts.command_line.commands import verb_of
 from tests.conftest import ROOT
 
 PACKAGES = ("scripts", "export", "federated")

@@ -14,9 +14,9 @@ from monai.bundle import ConfigParser
 from export.__main__ import VERBS as EXPORT
 from federated.__main__ import VERBS as FEDERATED
 from scripts.__main__ import VERBS as SCRIPTS
-from scripts.commands import verb_of
+from scripts.command_line.commands import verb_of
+from scripts.command_line.parser import parse
 from scripts.config import check_ids
-from scripts.parser import parse
 from tests.conftest import BUNDLE, ROOT
 
 VERBS = {"scripts": SCRIPTS, "export": EXPORT, "federated": FEDERATED}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.__main__ import VERBS
-from scripts.commands import run
+from scripts.command_line.commands import run
 from scripts.errors import InputError
 from scripts.files import write_csv
 from scripts.show import show

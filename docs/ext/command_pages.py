@@ -17,7 +17,7 @@ from bundle_options import Option, options, overlay_options
 from etscnet_edge.verbs import VERBS as EDGE_VERBS
 from sphinx.application import Sphinx
 
-from scripts.commands import describe
+from scripts.command_line.commands import describe
 
 PLACE = re.compile(r"^<!-- (\w+): (\S+) -->$", flags=re.MULTILINE)
 

@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser
 
 from scripts.answer import Answer
 from scripts.checkpoint import save
-from scripts.commands import read_command
+from scripts.command_line.commands import read_command
 from scripts.errors import InputError
 from scripts.explanation.explain import explain
 from scripts.explanation.gradcam import randomised

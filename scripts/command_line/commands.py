@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from scripts.answer import Answer, as_json
+from scripts.command_line.parser import WIDTH, nearest, parse, parser_of, statuses
+from scripts.command_line.signature import Verb, file_of, read_verb
 from scripts.errors import FailedCheckError, plain_cause, say_plainly
-from scripts.parser import WIDTH, nearest, parse, parser_of, statuses
-from scripts.signature import Verb, file_of, read_verb
 
 
 def run(package: str, verbs: Mapping[str, str], arguments: Sequence[str]) -> NoReturn:

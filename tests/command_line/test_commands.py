@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from scripts.commands import run, run_function
+from scripts.command_line.commands import run, run_function
+from tests.command_line.toy_verbs import take
 from tests.conftest import ROOT
-from tests.toy_verbs import take
 
 TOYS = {
-    "take": "tests.toy_verbs:take",
-    "open": "tests.toy_verbs:open_ended",
-    "some": "tests.toy_verbs:some_failed",
-    "fault": "tests.toy_verbs:fault",
-    "stop": "tests.toy_verbs:stop",
-    "check": "tests.toy_verbs:check",
-    "long": "tests.toy_verbs:much",
-    "wait": "tests.toy_verbs:wait",
+    "take": "tests.command_line.toy_verbs:take",
+    "open": "tests.command_line.toy_verbs:open_ended",
+    "some": "tests.command_line.toy_verbs:some_failed",
+    "fault": "tests.command_line.toy_verbs:fault",
+    "stop": "tests.command_line.toy_verbs:stop",
+    "check": "tests.command_line.toy_verbs:check",
+    "long": "tests.command_line.toy_verbs:much",
+    "wait": "tests.command_line.toy_verbs:wait",
 }
 NEEDED = ["--subject", "a", "--dataset_dir", "b"]
 
@@ -122,7 +122,7 @@ def test_further_options_are_let_through_where_a_verb_takes_them(capsys: pytest.
 
 
 def test_with_json_nothing_else_is_on_stdout() -> None:
-    program = f"from scripts.commands import run; run('toy', {TOYS}, ['open', '--json'])"
+    program = f"from scripts.command_line.commands import run; run('toy', {TOYS}, ['open', '--json'])"
     said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert said.returncode == 0
     assert json.loads(said.stdout) == {"output": "out", "further": {}, "folder": "a", "none": None}
@@ -157,7 +157,7 @@ def test_the_exit_status_says_what_came_of_it(
 @pytest.mark.parametrize("words", [["models", "--epoch", "5"], ["modles"], ["models", "--help"], ["--help"], []])
 def test_what_is_typed_wrong_or_asks_for_help_imports_nothing_heavy(words: list[str]) -> None:
     program = (
-        "import sys; from scripts.__main__ import VERBS; from scripts.commands import run\n"
+        "import sys; from scripts.__main__ import VERBS; from scripts.command_line.commands import run\n"
         f"try: run('scripts', VERBS, {words})\n"
         "finally: print('torch' in sys.modules, 'scripts.experiments.models' in sys.modules)"
     )
@@ -175,7 +175,7 @@ def test_with_json_a_failed_check_gives_what_it_found(capsys: pytest.CaptureFixt
 
 
 def test_ctrl_c_leaves_no_traceback() -> None:
-    program = f"from scripts.commands import run; run('toy', {TOYS}, ['wait'])"
+    program = f"from scripts.command_line.commands import run; run('toy', {TOYS}, ['wait'])"
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -186,7 +186,7 @@ def test_ctrl_c_leaves_no_traceback() -> None:
 
 
 def test_a_reader_may_go_away() -> None:
-    program = f"from scripts.commands import run; run('toy', {TOYS}, ['long'])"
+    program = f"from scripts.command_line.commands import run; run('toy', {TOYS}, ['long'])"
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -11,12 +11,12 @@ import pytest
 from export.__main__ import VERBS as EXPORT
 from federated.__main__ import VERBS as FEDERATED
 from scripts.__main__ import VERBS as SCRIPTS
-from scripts.commands import describe, overview, verb_of
-from scripts.parser import parse
-from scripts.signature import read_verb
+from scripts.command_line.commands import describe, overview, verb_of
+from scripts.command_line.parser import parse
+from scripts.command_line.signature import read_verb
 from tests.conftest import ROOT
 
-TOYS = {"take": "tests.toy_verbs:take", "open": "tests.toy_verbs:open_ended"}
+TOYS = {"take": "tests.command_line.toy_verbs:take", "open": "tests.command_line.toy_verbs:open_ended"}
 PACKAGES = {"scripts": SCRIPTS, "export": EXPORT, "federated": FEDERATED}
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from scripts.kinds import from_words, loosely
-from scripts.signature import Option, Verb
+from scripts.command_line.kinds import from_words, loosely
+from scripts.command_line.signature import Option, Verb
 
 STATUSES = {
     0: "done",

@@ -11,9 +11,9 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.kinds import Kind, union
+from scripts.command_line.kinds import Kind, union
 
-ROOT = Path(__file__).resolve().parents[1]  # the folder that holds the packages
+ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the packages
 PLAIN = {name: Kind(name) for name in ("str", "int", "float", "bool", "Path")}
 LISTS = ("Sequence", "list", "tuple", "Iterable")
 SECTION = re.compile(r"(Args|Example|Returns|Raises|Yields|Attributes|Note):$")

@@ -12,7 +12,7 @@ from scripts.answer import Answer
 from scripts.errors import InputError, failed_check
 
 if TYPE_CHECKING:
-    from tests.toy_kinds import Shape
+    from tests.command_line.toy_kinds import Shape
 
 SIZES = ((32, 32, 32), (64, 64, 32))
 COUNT = 7
