@@ -182,7 +182,12 @@ def test_the_command_in_workers_with_the_real_surface(tmp_path: Path) -> None:
     write_heads(tmp_path, 2)
     command = [sys.executable, "-m", "scripts", "extract", "--dataset_dir", str(tmp_path), "--brain_extraction", "bet"]
     done = subprocess.run(
-        [*command, "--workers", "2"], cwd=ROOT, capture_output=True, text=True, timeout=900, env={**os.environ}
+        [*command, "--workers", "2", "--carry", "flair"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "2 made" in done.stdout and "Iteration" not in done.stdout

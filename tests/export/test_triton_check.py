@@ -6,8 +6,6 @@ import hashlib
 import json
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from scripts.errors import InputError
 from tests.conftest import ROOT
 from tests.edge.conftest import running_server
 from tests.export.triton_stand_in import serving
+from tests.processes import run_module
 
 WAYS = [(True, True), (True, False), (False, True), (False, False)]
 
@@ -177,8 +176,7 @@ def test_a_server_that_does_not_say_its_threshold_fails_the_command(exports: Pat
     file = tmp_path / "models" / "etscnet" / "config.pbtxt"
     file.write_text(file.read_text().replace('key: "threshold"', 'key: "limit"'))
     with serving(tmp_path / "models") as url:
-        command = [sys.executable, "-m", "export", "triton-check", "--url", url, "--exports", str(exports)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        done = run_module("export", ["triton-check", "--url", url, "--exports", str(exports)], cwd=ROOT)
     assert done.returncode == 1 and "| threshold | not said |" in done.stderr and not done.stdout
 
 
