@@ -40,6 +40,7 @@ test: setup ## run the tests (about the full-size ones: CONTRIBUTING.md)
 # Slower than the tests alone; every process that they start is measured too.
 coverage: setup ## run the tests and say which lines and branches they reach: results/coverage
 	$(RUN) -m pip install --quiet --constraint constraints.txt --group coverage
+	@mkdir -p results/coverage
 	OMP_NUM_THREADS=1 $(RUN) -m coverage run -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage html --quiet
