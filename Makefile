@@ -9,7 +9,7 @@ TRITON := .venv-triton
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test coverage bench check hd-bet hd-bet-test triton triton-test edge-page edge-wheel edge-bundle edge-demo docs package release
 export ORT_DISABLE_TELEMETRY := 1
-# Bytecode is written when a module is first used, not for all of 190 distributions at their installation: a minute less.
+# Bytecode is written when a module is first used, not for every module of every distribution at its installation.
 export PYTHONDONTWRITEBYTECODE :=
 
 help: ## list the verbs

@@ -1,7 +1,7 @@
 """Which mutants mutmut runs, and what came of them. `python -m benchmarks.mutation --sample 90` draws; without it: the table.
 
-All mutants of all modules take a day. A seeded sample of each module says the same of it, with an interval. mutmut's own notes
-in `mutants/` are read, so that it can be stopped and go on.
+A seeded sample of each module says of it what all of its mutants would, with an interval, in a fraction of the time. mutmut's own
+notes in `mutants/` are read, so that it can be stopped and go on.
 """
 
 from __future__ import annotations

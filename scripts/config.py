@@ -61,7 +61,7 @@ def check_ids(parser: ConfigParser) -> None:
     Raises:
         InputError: an id of a plain value that neither MONAI nor any "@" in the configuration refers to.
     """
-    read = {ReferenceResolver.normalize_id(ref) for ref in _references(parser.get())} | READ_BY_MONAI
+    read = {ReferenceResolver.normalize_id(ref) for ref in references(parser.get())} | READ_BY_MONAI
     if isinstance(parser.get("train::trainer::max_epochs"), int):
         read.add("epochs")  # a federated client sets the property that stood for it
     ids = list(_ids(parser.get()))
@@ -123,15 +123,19 @@ def _ids(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _ids(value, f"{prefix}{key}::")
 
 
-def _references(value: Any) -> Iterator[str]:
+def references(value: Any) -> Iterator[str]:
+    """The ids that a part of a configuration refers to: `@id` anywhere in a text, `%id` as the whole of it."""
     if isinstance(value, dict):
         for item in value.values():
-            yield from _references(item)
+            yield from references(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _references(item)
+            yield from references(item)
     elif isinstance(value, str):
-        yield from (match[1:] for match in ReferenceResolver.id_matcher.findall(ReferenceResolver.normalize_id(value)))
+        text = ReferenceResolver.normalize_id(value)
+        yield from (match[1:] for match in ReferenceResolver.id_matcher.findall(text))
+        if text.startswith("%"):
+            yield text[1:]
 
 
 def _covers(outer: str, inner: str) -> bool:

@@ -1,4 +1,4 @@
-"""Commands in processes of their own that need not import torch and MONAI each time: 7 of a small run's 9 seconds.
+"""Commands in processes of their own that need not import torch and MONAI each time, which takes longer than a small run.
 
 A server imports them once and forks a process for each command (the standard library's forkserver). What is run is the same: the
 module as `__main__`, with its own arguments, folder, output and exit status. That a new process does the same is tested with

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser, ReferenceResolver
+from monai.bundle import ConfigParser
+
+from scripts.config import references
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "bundle" / "configs"
@@ -73,9 +74,9 @@ def overlay_options(overlay: str) -> list[Option]:
     return [Option(name, _default(value), said[name]) for name, value in config.items() if _is_plain(value, "%@")]
 
 
-def _is_plain(value: Any, references: str = "%$@") -> bool:
+def _is_plain(value: Any, marks: str = "%$@") -> bool:
     """A number, a yes or no, or a text that is none of MONAI's references."""
-    return isinstance(value, bool | int | float) or (isinstance(value, str) and not value.startswith(tuple(references)))
+    return isinstance(value, bool | int | float) or (isinstance(value, str) and not value.startswith(tuple(marks)))
 
 
 def _default(value: Any) -> str:
@@ -92,19 +93,5 @@ def _reached(config: dict[str, Any], start: str) -> set[str]:
         name = ahead.pop()
         if name in config and name not in found:
             found.add(name)
-            ahead += [reference.split("::")[0] for reference in _references(config[name])]
+            ahead += [reference.split("::")[0] for reference in references(config[name])]
     return found
-
-
-def _references(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _references(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _references(item)
-    elif isinstance(value, str):
-        text = ReferenceResolver.normalize_id(value)
-        yield from (match[1:] for match in ReferenceResolver.id_matcher.findall(text))
-        if text.startswith("%"):
-            yield text[1:]
