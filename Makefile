@@ -33,18 +33,20 @@ demo: setup ## make one synthetic study and score it: demo/result
 
 # Two processes of one thread each: more would only share two cores. On a larger machine: make test TEST_WORKERS=8
 TEST_WORKERS ?= 2
+TEST_OPTIONS ?=
 
 test: setup ## run the tests (about the full-size ones: CONTRIBUTING.md)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
 
 # Slower than the tests alone; every process that they start is measured too.
 coverage: setup ## run the tests and say which lines and branches they reach: results/coverage
 	$(RUN) -m pip install --quiet --constraint constraints.txt --group coverage
 	@mkdir -p results/coverage
-	OMP_NUM_THREADS=1 $(RUN) -m coverage run -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(RUN) -m coverage run -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage html --quiet
-	$(RUN) -m coverage report --format markdown --skip-covered
+	$(RUN) -m coverage json --quiet -o results/coverage/report.json
+	$(RUN) -m benchmarks.coverage_table --report results/coverage/report.json
 
 hd-bet: $(HD_BET)/.installed ## make .venv-hd-bet: all that runs the bundle with HD-BET, its own torch of several GB among it
 
