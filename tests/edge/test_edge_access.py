@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from etscnet_edge.__main__ import main
+from etscnet_edge.server.connection import FAREWELL_S
 
 from tests.edge.conftest import Server
 
@@ -72,20 +76,38 @@ def test_a_token_is_asked_for_everything_but_health_and_the_page(
         assert requests.post(f"{url}/v1/studies", timeout=30).status_code == 401
 
 
-def test_tls(start_server: Callable[..., Any], tmp_path: Path) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """Files of a certificate of 127.0.0.1 that nobody else has signed, and of its key."""
+    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate), "-keyout", str(key)]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(files[0]), "-keyout", str(files[1])]
     subprocess.run(command, check=True, capture_output=True)
-    options = ("--tls_cert", str(certificate), "--tls_key", str(key))
-    with start_server(*options, ready=False) as server:
+    return files
+
+
+def test_tls(start_server: Callable[..., Any], certificate: tuple[Path, Path]) -> None:
+    with start_server("--tls_cert", str(certificate[0]), "--tls_key", str(certificate[1]), ready=False) as server:
         assert server.url.startswith("https://")
-        # Closed at once: a server that ends waits half a minute for the farewell of a TLS client that says none.
-        with requests.get(f"{server.url}/v2/health/live", verify=str(certificate), timeout=30) as answer:
-            assert answer.status_code == 200
+        answer = requests.get(f"{server.url}/v2/health/live", verify=str(certificate[0]), timeout=30)
+        assert answer.status_code == 200
         with pytest.raises(requests.exceptions.SSLError):
             requests.get(f"{server.url}/v2/health/live", timeout=30)
-        del answer
+
+
+def test_a_tls_client_that_says_no_farewell_does_not_keep_the_server(
+    start_server: Callable[..., Any], certificate: tuple[Path, Path]
+) -> None:
+    with start_server("--tls_cert", str(certificate[0]), "--tls_key", str(certificate[1]), ready=False) as server:
+        address = urlsplit(server.url)
+        trusting = ssl.create_default_context(cafile=str(certificate[0]))
+        with socket.create_connection((address.hostname, address.port)) as plain:
+            client = trusting.wrap_socket(plain, server_hostname="127.0.0.1")
+            client.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(FAREWELL_S + 12)  # asyncio's own would be 30; the rest is for a busy machine
+            client.close()
 
 
 @pytest.mark.parametrize(
