@@ -74,7 +74,6 @@ def contents(material: Material) -> list[Section]:
     """All sections in order. One that lacks its files is left out, and the checklists say so."""
     models = [run.model for run in material.runs]
     parts = None if material.datalist is None else _subjects(material.datalist)
-    clinical = clinical_evidence(material.runs[0], material.participants, parts, seed=material.seed)
     made: dict[str, Section] = {
         "cohort": Section("Children", cohort_flow(material.outcomes, material.runs, material.datalist)),
         "table1": Section("Clinical variables", _table1(material)),
@@ -83,6 +82,7 @@ def contents(material: Material) -> list[Section]:
     if len(models) > 1:
         compared = comparisons(models)
         made["comparison"] = Section("Comparison of models", [model_curves(models), *([compared] if compared else [])])
+    clinical = clinical_evidence(material.runs[0], material.participants, parts, seed=material.seed)
     if clinical is not None:
         made["clinical"] = clinical_section(material.runs[0], clinical, seed=material.seed)
     scores: list[Block] = [
