@@ -162,7 +162,7 @@ def prove(
     names, labels, logits, expected = [], [], [], []
     scores: dict[str, list[Array]] = {name: [] for name in ran}
     studies = list(_studies(bundle, exports, size)) + [(str(case["case"]), case, case.get("label")) for case in cases]
-    sessions = {name: Session(path) for name, path in ran.items()}
+    sessions = {name: Session(path, threads=torch.get_num_threads()) for name, path in ran.items()}
     for name, study, label in tqdm(studies, desc="parity", disable=None):
         image = study() if callable(study) else bundle.prepare(study, size, brain_extraction=brain_extraction)
         with torch.inference_mode():

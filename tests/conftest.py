@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -18,6 +19,7 @@ from export.forms import chosen
 from export.machine import cpu_flags
 from export.to_onnx import export_onnx
 from tests.processes import run_module
+from tests.small_bundle import write_small_bundle
 
 settings.register_profile("seeded", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.load_profile("seeded")
@@ -47,12 +49,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every float32 form of the shipped weights, preprocess.onnx, golden.npz, etscnet.json and parity.json."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one export for all processes of a run
-    with FileLock(base / "exports.lock"):
-        if not (base / "exports").is_dir():
-            export_onnx(BUNDLE, base / "exports", forms=FLOAT32_FORMS)
-    return base / "exports"
+    return _made_once(tmp_path_factory, "exports", lambda folder: export_onnx(BUNDLE, folder, forms=FLOAT32_FORMS))
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a network that is exported in seconds, for what doesn't depend on the weights (`tests.small_bundle`)."""
+    return _made_once(tmp_path_factory, "small_bundle", write_small_bundle)
+
+
+@pytest.fixture(scope="session")
+def small_exports(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `exports`, of the small bundle."""
+    make = partial(export_onnx, small_bundle, forms=FLOAT32_FORMS)
+    return _made_once(tmp_path_factory, "small_exports", make)
+
+
+def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one process of a run makes for all of them."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(base / f"{name}.lock"):
+        if not (base / name).is_dir():
+            make(base / f"{name}.part")
+            (base / f"{name}.part").rename(base / name)
+    return base / name
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from export.unet_graph import unet_graph
 from scripts.errors import InputError
 from tests.conftest import ROOT, write_study
 from tests.nnunet_folder import head_of, plans, write_folder
+from tests.processes import run_module
 
 PATCH = (16, 24, 16)
 
@@ -262,9 +261,9 @@ def test_patches_of_images_are_compared_too(folder: Path, exported: Path, tmp_pa
 
 
 def test_the_command(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "export", "brain-extraction", "--hd_bet_weights", str(folder)]
-    command += ["--output_dir", str(tmp_path / "exports")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    options = ["--hd_bet_weights", str(folder), "--output_dir", str(tmp_path / "exports")]
+    done = run_module("export", ["brain-extraction", *options], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
     assert f"{GRAPH} and {MANIFEST} written" in done.stdout and (tmp_path / "exports" / MANIFEST).is_file()
-    done = subprocess.run([*command[:4], "--hd_bet_weights", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    done = run_module("export", ["brain-extraction", "--hd_bet_weights", str(tmp_path)], cwd=ROOT)
     assert done.returncode != 0 and "expected an nnU-Net v2 model folder" in done.stderr

@@ -13,14 +13,11 @@ from export.manifest import read_manifest
 from scripts.errors import InputError
 
 
-@pytest.fixture
-def copy(exports: Path, tmp_path: Path) -> Path:
-    shutil.copytree(exports, tmp_path / "exports")
-    return tmp_path / "exports"
-
-
-def test_the_engine_of_the_shipped_network_stands_in_the_manifest_with_its_planned_memory(copy: Path) -> None:
+def test_the_engine_of_the_shipped_network_stands_in_the_manifest_with_its_planned_memory(
+    exports: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed here")
+    copy = shutil.copytree(exports, tmp_path / "exports")
     entry = json.loads(export_tensorrt(copy, target="tensorrt-rtx"))
     manifest = read_manifest(copy)
     assert manifest["engines"] == {"etscnet.rtx.engine": entry}
@@ -34,7 +31,10 @@ def test_the_engine_of_the_shipped_network_stands_in_the_manifest_with_its_plann
     ("options", "said"),
     [({"form": "none"}, "no form 'none'"), ({"target": "tensor"}, "no target 'tensor'"), ({}, "etscnet|GPU|tensorrt")],
 )
-def test_what_can_not_be_built_leaves_the_export_as_it_was(copy: Path, options: dict[str, str], said: str) -> None:
+def test_what_can_not_be_built_leaves_the_export_as_it_was(
+    small_exports: Path, tmp_path: Path, options: dict[str, str], said: str
+) -> None:
+    copy = shutil.copytree(small_exports, tmp_path / "exports")
     if not options and shutil.which("nvidia-smi"):
         pytest.skip("this machine may well build an engine")
     before = {path.name: path.read_bytes() for path in copy.iterdir()}

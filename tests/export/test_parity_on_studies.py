@@ -12,11 +12,11 @@ from tests.conftest import BUNDLE, write_study
 from tests.real_mri import real_cases
 
 
-def test_parity_on_studies_is_written_beside_the_forms(exports: Path, tmp_path: Path) -> None:
-    shutil.copytree(exports, tmp_path / "exports")
+def test_parity_on_studies_is_written_beside_the_forms(small_bundle: Path, small_exports: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_exports, tmp_path / "exports")
     write_study(tmp_path / "data", "sub-01", seed=1)
     write_study(tmp_path / "data", "sub-02", seed=2, bright=1.0)
-    said = parity(BUNDLE, tmp_path / "exports", dataset_dir=tmp_path / "data", brain_extraction="none").text
+    said = parity(small_bundle, tmp_path / "exports", dataset_dir=tmp_path / "data", brain_extraction="none").text
     proof = json.loads((tmp_path / "exports" / "parity.json").read_text())
     assert "| standard | float32 | 9 |" in said and proof["passed"]
     assert proof["studies"][0] == "golden" and proof["studies"][-2:] == ["sub-01", "sub-02"]

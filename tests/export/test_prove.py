@@ -80,7 +80,7 @@ def fault(bundle: TrainedBundle, monkeypatch: pytest.MonkeyPatch) -> Fault:
     made = Fault(bundle)
 
     class TorchSession:
-        def __init__(self, file: Path) -> None:
+        def __init__(self, file: Path, *, threads: int) -> None:
             self.name = file.name
 
         def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,15 +17,14 @@ import pytest
 import torch
 
 from export import to_onnx
-from export.bundle import load_bundle
 from export.forms import FORMS, chosen
 from export.manifest import read_manifest
+from export.preprocess_graph import preprocess_model
 from export.to_onnx import check, export_onnx
-from scripts.checkpoint import save
 from scripts.errors import InputError
-from scripts.network import ETSCNet
 from scripts.onnx_session import Session
 from tests.conftest import BUNDLE, FLOAT32_FORMS, ROOT
+from tests.small_bundle import SIZE, write_small_bundle
 
 FILES = [FORMS[name].file for name in FLOAT32_FORMS]
 
@@ -85,75 +84,62 @@ def test_the_golden_case_goes_through_the_exported_files_alone(exports: Path) ->
         assert float(pred[0, 0]) == pytest.approx(float(branch_scores[0] @ weights), abs=1e-6)
 
 
-def test_another_process_exports_the_same_bytes(exports: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "export",
-        "onnx",
-        "--bundle_root",
-        str(BUNDLE),
-        "--output_dir",
-        str(tmp_path / "again"),
-    ]
-    command += ["--forms", "standard"]
+def test_another_process_exports_the_same_bytes_preprocessing_among_them(
+    small_bundle: Path, small_exports: Path, tmp_path: Path
+) -> None:
+    options = {"bundle_root": small_bundle, "output_dir": tmp_path / "again", "forms": ["standard", "volume"]}
+    command = [sys.executable, "-m", "export", "onnx"]
+    command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    for file in ("etscnet.onnx", "preprocess.onnx", "golden.npz"):
-        assert (tmp_path / "again" / file).read_bytes() == (exports / file).read_bytes(), file
+    for file in ("etscnet.onnx", "etscnet.volume.onnx", "preprocess.onnx", "golden.npz"):
+        assert (tmp_path / "again" / file).read_bytes() == (small_exports / file).read_bytes(), file
+    here = preprocess_model(BUNDLE / "configs" / "inference.json", spatial_size=SIZE).SerializeToString()
+    assert (tmp_path / "again" / "preprocess.onnx").read_bytes() == here
     left = [path.name for path in tmp_path.iterdir() if path.name != ".ses"]  # ONNX Runtime's own, 51 bytes
     assert left == ["again"], "nothing is left in the temporary folder"
 
 
-def test_the_3d_form_takes_any_number_of_images_where_it_is_asked_to(tmp_path: Path) -> None:
-    bundle = load_bundle(BUNDLE)
-    model = to_onnx.volume_graph(bundle.network, bundle.spatial_size, dynamic_batch=True)
-    onnx.save(model, tmp_path / "volume.onnx")
-    images = np.random.default_rng(0).random((3, 2, *bundle.spatial_size), dtype=np.float32)
-    with Session(tmp_path / "volume.onnx") as session:
+def test_the_3d_form_takes_any_number_of_images_where_it_is_asked_to(small_bundle: Path, tmp_path: Path) -> None:
+    export_onnx(small_bundle, tmp_path / "exports", forms="volume", dynamic_batch=True)
+    images = np.random.default_rng(0).random((3, 2, *SIZE), dtype=np.float32)
+    with Session(tmp_path / "exports" / "etscnet.volume.onnx") as session:
         together = session.run(images)[0]
         alone = np.concatenate([session.run(image[None])[0] for image in images])
-    assert together == pytest.approx(alone, abs=1e-5)
+    assert together.shape == (3, 1) and together == pytest.approx(alone, abs=1e-5)
     with pytest.raises(InputError, match="--forms volume"):
-        export_onnx(BUNDLE, tmp_path, forms="standard", dynamic_batch=True)
+        export_onnx(small_bundle, tmp_path, forms="standard", dynamic_batch=True)
 
 
-def test_untrained_weights_are_refused_and_an_earlier_export_stays(
-    exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(BUNDLE, tmp_path / "bundle")
-    (tmp_path / "scripts").symlink_to(ROOT / "scripts")  # a bundle finds them inside or beside itself
-    torch.manual_seed(0)
-    network = ETSCNet(["flair", "t2w"])
-    network.spatial_size.copy_(torch.tensor(load_bundle(BUNDLE).spatial_size))
-    save(network.state_dict(), tmp_path / "bundle" / "models" / "model.pt")
+def test_untrained_weights_are_refused_and_an_earlier_export_stays(small_exports: Path, tmp_path: Path) -> None:
+    write_small_bundle(tmp_path / "bundle", trained=False)
     target = tmp_path / "exports"
-    shutil.copytree(exports, target)
+    shutil.copytree(small_exports, target)
     before = {path.name: path.read_bytes() for path in target.iterdir()}
-    untrained = onnx.load(exports / "etscnet.volume.onnx")  # an export of the right shape, without its half minute
-    monkeypatch.setattr(to_onnx, "volume_graph", lambda *args, **kwargs: untrained)
     with pytest.raises(InputError, match="an untrained network proves nothing"):
         export_onnx(tmp_path / "bundle", target, forms="standard")
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "exports", "scripts"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "exports"]
 
 
-def test_a_form_that_differs_fails_the_export(exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = onnx.load(exports / "etscnet.volume.onnx")
+def test_a_form_that_differs_fails_the_export(
+    small_bundle: Path, small_exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = onnx.load(small_exports / "etscnet.volume.onnx")
     bias = next(value for value in wrong.graph.initializer if value.name.endswith("flair._fc.bias"))
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(1e-3), bias.name))
     monkeypatch.setattr(to_onnx, "volume_graph", lambda *args, **kwargs: wrong)
     with pytest.raises(InputError, match="scores are not torch's"):
-        export_onnx(BUNDLE, tmp_path / "exports", forms="standard")
+        export_onnx(small_bundle, tmp_path / "exports", forms="standard")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_size_for_timing_is_marked(exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(to_onnx, "check", lambda model: None)
-    size = tuple(edge + 32 for edge in load_bundle(BUNDLE).spatial_size)
-    export_onnx(BUNDLE, tmp_path / "exports", forms="standard", spatial_size=size)
+def test_a_size_for_timing_is_marked(small_bundle: Path, tmp_path: Path) -> None:
+    size = tuple(edge + 16 for edge in SIZE)
+    export_onnx(small_bundle, tmp_path / "exports", forms="standard", spatial_size=size)
     manifest = read_manifest(tmp_path / "exports")
+    assert manifest["spatial_size"] == list(size)
     assert manifest["for_timing_only"] and any("timing alone" in warning for warning in manifest["warnings"])
 
 

@@ -31,20 +31,20 @@ WAYS = [(True, True), (True, False), (False, True), (False, False)]
 
 
 @pytest.fixture(scope="module")
-def edge_url(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with running_server(exports, tmp_path_factory.mktemp("edge")) as server:
+def edge_url(small_exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with running_server(small_exports, tmp_path_factory.mktemp("edge")) as server:
         yield server.url
 
 
 @pytest.fixture(scope="module")
-def repository_url(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def repository_url(small_exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("triton")
-    write_repository(exports, folder)
+    write_repository(small_exports, folder)
     with serving(folder / "models") as url:
         yield url
 
 
-def test_both_servers_describe_the_same_model(edge_url: str, repository_url: str, exports: Path) -> None:
+def test_both_servers_describe_the_same_model(edge_url: str, repository_url: str, small_exports: Path) -> None:
     found = {}
     for url in (edge_url, repository_url):
         with open_client(url) as client:
@@ -60,9 +60,11 @@ def test_both_servers_describe_the_same_model(edge_url: str, repository_url: str
 
 @pytest.mark.parametrize(("binary_input", "binary_output"), WAYS)
 def test_both_servers_give_one_client_the_same_scores(
-    edge_url: str, repository_url: str, exports: Path, binary_input: bool, binary_output: bool
+    edge_url: str, repository_url: str, small_exports: Path, binary_input: bool, binary_output: bool
 ) -> None:
-    image = golden_case(exports, read_manifest(exports)).image[:, :, ::-1].copy()  # not the one that the check asks for
+    image = (
+        golden_case(small_exports, read_manifest(small_exports)).image[:, :, ::-1].copy()
+    )  # not the one that the check asks for
     answers = []
     for url in (edge_url, repository_url):
         with open_client(url) as client:
@@ -83,8 +85,8 @@ def test_both_servers_give_one_client_the_same_scores(
 
 
 @pytest.mark.parametrize("server", ["edge", "repository"])
-def test_the_exported_model_is_accepted(edge_url: str, repository_url: str, exports: Path, server: str) -> None:
-    table = check_server({"edge": edge_url, "repository": repository_url}[server], exports).text
+def test_the_exported_model_is_accepted(edge_url: str, repository_url: str, small_exports: Path, server: str) -> None:
+    table = check_server({"edge": edge_url, "repository": repository_url}[server], small_exports).text
     assert "is the exported model" in table and "NO" not in table
     assert "pred, JSON in, JSON out" in table and "branch_scores, binary in, binary out" in table
 
@@ -129,14 +131,14 @@ def entry(path: Path) -> dict[str, Any]:
     ids=["another threshold", "other weights"],
 )
 def test_an_edge_server_of_another_model_is_refused(
-    exports: Path, tmp_path: Path, change: Callable[[Path], None], said: str
+    small_exports: Path, tmp_path: Path, change: Callable[[Path], None], said: str
 ) -> None:
     other = tmp_path / "exports"
-    shutil.copytree(exports, other)
+    shutil.copytree(small_exports, other)
     change(other)
     with running_server(other, tmp_path, "--form", "standard") as server:
         with pytest.raises(InputError) as refused:
-            check_server(server.url, exports)
+            check_server(server.url, small_exports)
         assert said in str(refused.value) and "| NO |" in str(refused.value)
 
 
@@ -153,13 +155,13 @@ def test_an_edge_server_of_another_model_is_refused(
     ids=["other weights", "other modalities", "another version"],
 )
 def test_a_repository_of_another_model_is_refused(
-    exports: Path, tmp_path: Path, change: Callable[[Path], None], said: str
+    small_exports: Path, tmp_path: Path, change: Callable[[Path], None], said: str
 ) -> None:
     other = tmp_path / "exports"
-    shutil.copytree(exports, other)
+    shutil.copytree(small_exports, other)
     change(other)
     if said.startswith("modalities"):  # of the golden study each channel keeps its own
-        image = golden_case(exports, read_manifest(exports))
+        image = golden_case(small_exports, read_manifest(small_exports))
         with np.load(other / "golden.npz") as golden:
             kept = {name: golden[name] for name in golden.files}
         kept["coarse"] = image.image[:, ::-1, ::16, ::16, ::16]
@@ -167,41 +169,41 @@ def test_a_repository_of_another_model_is_refused(
         change_manifest(other, lambda told: told["files"].update({"golden.npz": entry(other / "golden.npz")}))
     write_repository(other, tmp_path / "triton")
     with serving(tmp_path / "triton" / "models") as url, pytest.raises(InputError) as refused:
-        check_server(url, exports)
+        check_server(url, small_exports)
     assert said in str(refused.value)
 
 
-def test_a_server_that_does_not_say_its_threshold_fails_the_command(exports: Path, tmp_path: Path) -> None:
-    write_repository(exports, tmp_path)
+def test_a_server_that_does_not_say_its_threshold_fails_the_command(small_exports: Path, tmp_path: Path) -> None:
+    write_repository(small_exports, tmp_path)
     file = tmp_path / "models" / "etscnet" / "config.pbtxt"
     file.write_text(file.read_text().replace('key: "threshold"', 'key: "limit"'))
     with serving(tmp_path / "models") as url:
-        done = run_module("export", ["triton-check", "--url", url, "--exports", str(exports)], cwd=ROOT)
+        done = run_module("export", ["triton-check", "--url", url, "--exports", str(small_exports)], cwd=ROOT)
     assert done.returncode == 1 and "| threshold | not said |" in done.stderr and not done.stdout
 
 
-def test_no_server_and_no_such_version_are_said_plainly(exports: Path, repository_url: str) -> None:
+def test_no_server_and_no_such_version_are_said_plainly(small_exports: Path, repository_url: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(InputError, match="no answer from"):
-        check_server(f"http://127.0.0.1:{port}", exports)
+        check_server(f"http://127.0.0.1:{port}", small_exports)
     with pytest.raises(InputError, match="not ready"):
-        check_server(repository_url, exports, version=2)
+        check_server(repository_url, small_exports, version=2)
     with pytest.raises(InputError, match="--url 'localhost:8000'"):
-        check_server("localhost:8000", exports)
+        check_server("localhost:8000", small_exports)
 
 
-def test_a_token_is_sent(exports: Path, tmp_path: Path) -> None:
+def test_a_token_is_sent(small_exports: Path, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("a-token-of-some-length-for-the-tests\n")
     token.chmod(0o600)
-    with running_server(exports, tmp_path, "--token_file", str(token)) as server:
-        assert "is the exported model" in check_server(server.url, exports, token_file=token).text
+    with running_server(small_exports, tmp_path, "--token_file", str(token)) as server:
+        assert "is the exported model" in check_server(server.url, small_exports, token_file=token).text
         with pytest.raises(InputError, match="No token"):
-            check_server(server.url, exports)
+            check_server(server.url, small_exports)
     with pytest.raises(InputError, match="no token"):
-        check_server("http://127.0.0.1:1", exports, token_file=tmp_path / "none")
+        check_server("http://127.0.0.1:1", small_exports, token_file=tmp_path / "none")
 
 
 def test_a_score_that_is_no_number_is_no_agreement() -> None:

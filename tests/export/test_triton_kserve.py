@@ -25,19 +25,21 @@ TRITON, EDGE = "triton", "edge"
 
 
 @pytest.fixture(scope="module")
-def services(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def services(small_exports: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("kserve")
-    served = replace(served_model(exports), memory_mb=500)
+    served = replace(served_model(small_exports), memory_mb=500)
     write_service(folder / TRITON, triton_service(served, Scheduling(instances=2), storage_uri="s3://models/etscnet"))
-    write_edge_service(exports, folder / EDGE, image="registry/etscnet-edge:1", storage_uri="pvc://etscnet/exports")
+    write_edge_service(
+        small_exports, folder / EDGE, image="registry/etscnet-edge:1", storage_uri="pvc://etscnet/exports"
+    )
     return {name: yaml.safe_load((folder / name).read_text()) for name in (TRITON, EDGE)}
 
 
 @pytest.mark.parametrize("name", [TRITON, EDGE])
 def test_it_is_a_service_of_the_model_and_says_what_it_is_for(
-    services: dict[str, Any], exports: Path, name: str
+    services: dict[str, Any], small_exports: Path, name: str
 ) -> None:
-    service, manifest = services[name], read_manifest(exports)
+    service, manifest = services[name], read_manifest(small_exports)
     assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     assert service["metadata"]["name"] == "etscnet"
     annotations = service["metadata"]["annotations"]
@@ -66,8 +68,8 @@ def test_tritons_runtime_speaks_the_protocol_and_reads_the_repository(services: 
     assert model["resources"]["limits"]["memory"] == f"{SERVER_MIB + 954}Mi"
 
 
-def test_a_gpu_is_asked_for_where_one_is_needed(exports: Path) -> None:
-    service = triton_service(served_model(exports, device="gpu"), Scheduling(), storage_uri="s3://models/etscnet")
+def test_a_gpu_is_asked_for_where_one_is_needed(small_exports: Path) -> None:
+    service = triton_service(served_model(small_exports, device="gpu"), Scheduling(), storage_uri="s3://models/etscnet")
     assert service["spec"]["predictor"]["model"]["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
@@ -95,9 +97,9 @@ def test_the_containers_arguments_are_the_edge_servers(services: dict[str, Any])
     assert container["args"][container["args"].index("--port") + 1] == str(port)
 
 
-def test_a_uri_without_a_scheme_is_refused(exports: Path, tmp_path: Path) -> None:
+def test_a_uri_without_a_scheme_is_refused(small_exports: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--storage_uri 'exports'"):
-        write_edge_service(exports, tmp_path / "kserve.yaml", storage_uri="exports")
+        write_edge_service(small_exports, tmp_path / "kserve.yaml", storage_uri="exports")
     assert not (tmp_path / "kserve.yaml").exists()
 
 
@@ -128,7 +130,7 @@ def strict(schema: Any) -> None:
             strict(value)
 
 
-def test_edge_service_does_not_need_triton(exports: Path) -> None:
-    manifest = read_manifest(exports)
+def test_edge_service_does_not_need_triton(small_exports: Path) -> None:
+    manifest = read_manifest(small_exports)
     service = edge_service(manifest, image="i", storage_uri="s3://b/e", secret="s")
     assert "model" not in service["spec"]["predictor"]

@@ -23,15 +23,15 @@ from tests.export.triton_stand_in import read_config
 
 
 @pytest.fixture(scope="module")
-def repository(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(small_exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("triton")
-    write_repository(exports, folder)
+    write_repository(small_exports, folder)
     return folder / "models"
 
 
 @pytest.fixture
-def copy(exports: Path, tmp_path: Path) -> Path:
-    shutil.copytree(exports, tmp_path / "exports")
+def copy(small_exports: Path, tmp_path: Path) -> Path:
+    shutil.copytree(small_exports, tmp_path / "exports")
     return tmp_path / "exports"
 
 
@@ -73,18 +73,18 @@ def test_the_configuration_is_the_graphs_interface(repository: Path) -> None:
     assert (config.name, config.backend, config.platform) == ("etscnet", "onnxruntime", "onnxruntime_onnx")
 
 
-def test_the_file_is_the_exports(repository: Path, exports: Path) -> None:
-    assert (repository / "etscnet" / "1" / "model.onnx").read_bytes() == (exports / "etscnet.onnx").read_bytes()
+def test_the_file_is_the_exports(repository: Path, small_exports: Path) -> None:
+    assert (repository / "etscnet" / "1" / "model.onnx").read_bytes() == (small_exports / "etscnet.onnx").read_bytes()
     folders = {path.name for path in (repository / "etscnet").iterdir()}
     assert folders == {"1", "warmup", "config.pbtxt"} and [path.name for path in repository.iterdir()] == ["etscnet"]
 
 
-def test_the_warm_up_is_the_golden_image(repository: Path, exports: Path) -> None:
+def test_the_warm_up_is_the_golden_image(repository: Path, small_exports: Path) -> None:
     (warmup,) = read_config(repository).model_warmup
     given = warmup.inputs["image"]
     raw = (repository / "etscnet" / "warmup" / given.input_data_file).read_bytes()
     assert len(raw) == 4 * np.prod(given.dims) and warmup.batch_size == 1
-    image = golden_case(exports, read_manifest(exports)).image
+    image = golden_case(small_exports, read_manifest(small_exports)).image
     assert np.array_equal(np.frombuffer(raw, "<f4").reshape(given.dims), image)
     assert image.min() >= 0 and image.max() <= 1 and image.std() > 0.01
 
@@ -108,8 +108,8 @@ def test_every_setting_has_its_reason(repository: Path) -> None:
     assert "No batching" in text and "measured on a CPU" in text and "Research only" in blocks[0]
 
 
-def test_the_parameters_say_what_the_scores_mean(repository: Path, exports: Path) -> None:
-    manifest = read_manifest(exports)
+def test_the_parameters_say_what_the_scores_mean(repository: Path, small_exports: Path) -> None:
+    manifest = read_manifest(small_exports)
     found = {name: value.string_value for name, value in read_config(repository).parameters.items()}
     assert float(found["threshold"]) == manifest["threshold"]
     assert json.loads(found["fusion_weights"]) == manifest["fusion_weights"]
@@ -119,9 +119,9 @@ def test_the_parameters_say_what_the_scores_mean(repository: Path, exports: Path
     assert found["enable_mem_pattern"] == "0" and "intra_op_thread_count" not in found
 
 
-def test_the_same_export_gives_the_same_files(exports: Path, tmp_path: Path) -> None:
+def test_the_same_export_gives_the_same_files(small_exports: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_repository(exports, tmp_path / name, threads=2, instances=2)
+        write_repository(small_exports, tmp_path / name, threads=2, instances=2)
     files = {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()}
     for file in files - {Path("models/etscnet/config.pbtxt"), Path("kserve.yaml")}:  # these say measured memory
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
@@ -130,14 +130,14 @@ def test_the_same_export_gives_the_same_files(exports: Path, tmp_path: Path) -> 
     assert config.parameters["intra_op_thread_count"].string_value == "2"
 
 
-def test_on_a_gpu_it_is_the_gpus_form_without_tf32(exports: Path, tmp_path: Path) -> None:
-    write_repository(exports, tmp_path, device="gpu")
+def test_on_a_gpu_it_is_the_gpus_form_without_tf32(small_exports: Path, tmp_path: Path) -> None:
+    write_repository(small_exports, tmp_path, device="gpu")
     config = read_config(tmp_path / "models")
     (cuda,) = config.optimization.execution_accelerators.gpu_execution_accelerator
     assert cuda.name == "cuda" and dict(cuda.parameters) == {"use_tf32": "0"}
     assert config.instance_group[0].kind == schema.ModelInstanceGroup.KIND_GPU
     stored = (tmp_path / "models" / "etscnet" / "1" / "model.onnx").read_bytes()
-    assert stored == (exports / "etscnet.gpu-fp32.onnx").read_bytes()
+    assert stored == (small_exports / "etscnet.gpu-fp32.onnx").read_bytes()
 
 
 def test_an_engine_is_served_with_what_built_it(copy: Path, tmp_path: Path) -> None:
@@ -188,10 +188,10 @@ def test_an_engine_that_its_record_does_not_vouch_for_is_refused(
     ],
 )
 def test_what_can_not_be_served_is_refused(
-    exports: Path, tmp_path: Path, options: dict[str, object], said: str
+    small_exports: Path, tmp_path: Path, options: dict[str, object], said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        write_repository(exports, tmp_path / "triton", **options)  # type: ignore[arg-type]
+        write_repository(small_exports, tmp_path / "triton", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "triton" / "models").exists()
 
 
@@ -202,27 +202,27 @@ def test_a_file_that_was_changed_is_refused(copy: Path, tmp_path: Path) -> None:
         write_repository(copy, tmp_path / "triton")
 
 
-def test_a_version_is_never_changed_and_a_new_one_stands_beside_it(exports: Path, tmp_path: Path) -> None:
-    write_repository(exports, tmp_path)
-    write_repository(exports, tmp_path)  # the same again
+def test_a_version_is_never_changed_and_a_new_one_stands_beside_it(small_exports: Path, tmp_path: Path) -> None:
+    write_repository(small_exports, tmp_path)
+    write_repository(small_exports, tmp_path)  # the same again
     with pytest.raises(InputError, match=r"version 1 is there, and is another model.*--version 2"):
-        write_repository(exports, tmp_path, form="gpu-fp32")
-    write_repository(exports, tmp_path, form="gpu-fp32", version=2)
+        write_repository(small_exports, tmp_path, form="gpu-fp32")
+    write_repository(small_exports, tmp_path, form="gpu-fp32", version=2)
     config = read_config(tmp_path / "models")
     assert list(config.version_policy.specific.versions) == [2]
     assert config.model_warmup[0].inputs["image"].input_data_file == "golden-2"
     folder = tmp_path / "models" / "etscnet"
     assert {path.name for path in folder.iterdir()} == {"1", "2", "warmup", "config.pbtxt"}
-    assert (folder / "1" / "model.onnx").read_bytes() == (exports / "etscnet.onnx").read_bytes()
+    assert (folder / "1" / "model.onnx").read_bytes() == (small_exports / "etscnet.onnx").read_bytes()
 
 
-def test_a_form_with_a_free_batch_is_batched(exports: Path, tmp_path: Path) -> None:
+def test_a_form_with_a_free_batch_is_batched(small_exports: Path, tmp_path: Path) -> None:
     """What `--forms volume --dynamic_batch True` exports, by the record of such a file alone."""
-    served = served_model(exports, form="volume")
+    served = served_model(small_exports, form="volume")
     with pytest.raises(InputError, match="for a file of one image"):
         Scheduling(max_batch_size=4).check(served)
     folder = tmp_path / "exports"
-    shutil.copytree(exports, folder)
+    shutil.copytree(small_exports, folder)
     model = onnx.load(folder / "etscnet.volume.onnx")
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
