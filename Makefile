@@ -115,7 +115,7 @@ release: edge-wheel ## all that is released, hashed and signed by KEY=FILE: dist
 check: setup ## lint, format, types, JSON
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --num-workers auto
 	@for file in bundle/configs/*.json; do \
 		$(RUN) -m json.tool "$$file" > /dev/null || { echo "$$file is not JSON" >&2; exit 1; }; \
 	done
