@@ -41,6 +41,7 @@ def running_server(exports: Path, folder: Path, *options: str, port: int = 0, re
     """Start it, wait until it is ready, and end it."""
     log = folder / "server.log"
     command = [sys.executable, "-m", "etscnet_edge", "serve", "--exports", str(exports), "--port", str(port), *options]
+    command += [] if "--threads" in options else ["--threads", "1"]  # two on a busy core wait for each other
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "edge"), "TMPDIR": str(folder)}
     with log.open("wb") as stream, subprocess.Popen(command, cwd=folder, stderr=stream, env=environment) as process:
         try:

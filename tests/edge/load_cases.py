@@ -48,7 +48,7 @@ class Case:
 def cases(exports: Path, folder: Path, *, body_limit: int) -> list[Case]:
     """All of them; the good ones with the scores of the package itself."""
     found: list[Case] = []
-    with Classifier(exports) as classifier:
+    with Classifier(exports, threads=1) as classifier:
         for seed in (1, 2, 3):
             pair = write_study(folder, f"sub-{seed:02d}", seed=seed)
             files = {name: (Path(path).name, Path(path).read_bytes()) for name, path in pair.items()}

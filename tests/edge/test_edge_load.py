@@ -7,7 +7,6 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import requests
 
 from tests.conftest import ROOT
-from tests.edge.conftest import Server
+from tests.edge.conftest import Server, running_server
 from tests.edge.load_cases import cases
 
 BODY_MB = 8
@@ -36,13 +35,11 @@ def load(server: Server, folder: Path, *, count: int) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_thousand_mixed_requests_by_eight_clients(
-    start_server: Callable[..., Any], exports: Path, tmp_path_factory: Any
-) -> None:
+def test_a_thousand_mixed_requests_by_eight_clients(small_exports: Path, tmp_path: Path, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("load")
-    every = [asdict(case) for case in cases(exports, folder, body_limit=BODY_MB * 10**6)]
+    every = [asdict(case) for case in cases(small_exports, folder, body_limit=BODY_MB * 10**6)]
     (folder / "cases").write_bytes(pickle.dumps(every))
-    with start_server("--body_mb", str(BODY_MB), "--memory_mb", "700") as server:
+    with running_server(small_exports, tmp_path, "--body_mb", str(BODY_MB), "--memory_mb", "700") as server:
         load(server, folder, count=WARM_UP)
         before = server.resident_mb()
         rows = {row["Name"]: row for row in load(server, folder, count=REQUESTS)}
