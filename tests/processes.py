@@ -13,34 +13,56 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-PRELOAD = ["monai.bundle", "scripts.training", "scripts.evaluation_writer", "scripts.release"]
+# torch imports its compiler when an optimizer is made, in more than a second.
+PRELOAD = ["monai.bundle", "scripts.training", "scripts.evaluation_writer", "scripts.release", "torch._dynamo"]
+
+
+class Running:
+    """`python -m MODULE ARGUMENTS` that has begun, in a process forked from one that has imported what is heavy.
+
+    Args:
+        module, arguments: as typed.
+        cwd: its folder.
+        environment: what it has beside this process's.
+    """
+
+    def __init__(
+        self, module: str, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOAD)
+        self._folder = TemporaryDirectory()
+        self._files = [str(Path(self._folder.name) / name) for name in ("stdout", "stderr")]
+        self._command = [module, *arguments]
+        given = (module, list(arguments), str(cwd), *self._files, {**os.environ, **(environment or {})})
+        self._process = context.Process(target=_be, args=given)
+        self._process.start()
+
+    def finish(self, *, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """Wait for its end.
+
+        Raises:
+            subprocess.TimeoutExpired: it was still running after `timeout` seconds, and was killed.
+        """
+        with self._folder:
+            self._process.join(timeout)
+            if self._process.exitcode is None:
+                self._process.kill()
+                self._process.join()
+                raise subprocess.TimeoutExpired(self._command, timeout)
+            out, err = (Path(file).read_text(errors="replace") for file in self._files)
+        return subprocess.CompletedProcess([sys.executable, "-m", *self._command], self._process.exitcode, out, err)
 
 
 def run_module(
     module: str, arguments: Sequence[str], *, cwd: Path, timeout: float = 600
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m MODULE ARGUMENTS`, in a process forked from one that has imported what is heavy.
-
-    Raises:
-        subprocess.TimeoutExpired: it was still running after `timeout` seconds, and was killed.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    with TemporaryDirectory() as folder:
-        files = [str(Path(folder) / name) for name in ("stdout", "stderr")]
-        process = context.Process(target=_be, args=(module, list(arguments), str(cwd), *files, dict(os.environ)))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired([module, *arguments], timeout)
-        out, err = (Path(file).read_text(errors="replace") for file in files)
-        return subprocess.CompletedProcess([sys.executable, "-m", module, *arguments], process.exitcode, out, err)
+    """The same to its end; raises as `Running.finish`."""
+    return Running(module, arguments, cwd=cwd).finish(timeout=timeout)
 
 
 def _be(module: str, arguments: list[str], cwd: str, stdout: str, stderr: str, environment: dict[str, str]) -> None:

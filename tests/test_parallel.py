@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,16 @@ import torch
 from scripts.errors import InputError
 from scripts.parallel import in_group, join_group, leave_group, local_device, rank, share_of_batch, wait_for_all
 from tests import two_ranks
+from tests.conftest import ROOT
+from tests.processes import Running
 from tests.tiny_model import write_tiny_model
-from tests.torchrun import alone, finish, start, table
+from tests.torchrun import alone, table, two_processes
 
 
 def test_a_validation_of_two_processes_has_the_figures_of_one_and_is_of_one_network(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=two_ranks.process, args=(number, str(tmp_path))) for number in range(2)]
-    for one in processes:
-        one.start()
-    for one in processes:
-        one.join(120)
-    assert [one.exitcode for one in processes] == [0, 0]
+    begun = [Running("tests.two_ranks", [str(number), str(tmp_path)], cwd=ROOT) for number in range(2)]
+    done = [one.finish(timeout=120) for one in begun]
+    assert [one.returncode for one in done] == [0, 0], done[0].stderr + done[1].stderr
     first, second = (json.loads((tmp_path / f"{number}.json").read_text()) for number in range(2))
     alone = [two_ranks.validated(list(range(len(two_ranks.LOGITS))), seed=seed) for seed in range(2)]
     assert alone[0]["statistics"] != alone[1]["statistics"], "else the next line would prove nothing"
@@ -41,7 +38,7 @@ def test_an_evaluation_of_two_processes_writes_the_metrics_of_one(cohort: Path, 
     options["fractions"] = [0.4, 0.2, 0.4]
     alone("evaluating", "train.json", "evaluate.json", str(overlay), output_dir=str(tmp_path / "one"), **options)
     configs = ("train.json", "evaluate.json", "multi_gpu_evaluate.json", str(overlay))
-    status, said = finish(start("evaluating", *configs, output_dir=tmp_path / "two", **options))
+    status, said = two_processes("evaluating", *configs, output_dir=tmp_path / "two", **options)
     assert status == 0, said[-3000:]
     for name in ("metrics.json", "failures.csv", "roc.png"):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes(), name

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import BUNDLE
 from tests.tiny_model import write_tiny_model
-from tests.torchrun import alone, finish, start, table
+from tests.torchrun import alone, finish, start, table, two_processes
 
 Model = tuple[Path, Path]  # weights, and the overlay of their backbone
 CONFIGS = ("inference.json", "multi_gpu_inference.json")
@@ -71,7 +71,7 @@ def test_two_processes_of_which_one_was_killed_write_what_one_writes(
     assert 2 <= len(before) < 19, "the run ended before it could be killed"
     assert not (tmp_path / "predictions.csv").exists(), "no table of half of the studies"
 
-    status, said = finish(start("inference", *CONFIGS, str(model[1]), **options))
+    status, said = two_processes("inference", *CONFIGS, str(model[1]), **options)
     assert status == 1 and "1 of 20 studies failed" in said and "sub-03" in said
     after = results(tmp_path)
     assert after.items() >= before.items(), "what was scored is not scored again"

@@ -25,9 +25,11 @@ from scripts.release import add_reference
 from scripts.split import PARTS
 from scripts.training import LearningRate
 from tests.conftest import BUNDLE, ROOT, SMALL
+from tests.small_bundle import BACKBONE
 from tests.tiny_model import write_tiny_overlay
-from tests.torchrun import finish, start
+from tests.torchrun import two_processes
 
+LONG = {**SMALL, "epochs": 6}
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -48,9 +50,20 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def trained(cohort: Path, run_bundle: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An uninterrupted run of three epochs."""
+    """Two epochs of the shipped network."""
     folder = tmp_path_factory.mktemp("trained")
-    run_bundle("training", "train.json", dataset_dir=cohort, output_dir=folder, **{**SMALL, "epochs": 3})
+    run_bundle("training", "train.json", dataset_dir=cohort, output_dir=folder, **{**SMALL, "batch_size": 6})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(cohort: Path, run_bundle: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six epochs of a network of two of its blocks, with batch norm, dropout and drop-connect; its overlay is beside them."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    backbone = {"_target_": "monai.networks.nets.efficientnet.EfficientNet", "_mode_": "callable", **BACKBONE}
+    (folder / "small.json").write_text(json.dumps({"backbone": backbone}))
+    options = {**LONG, "dataset_dir": cohort, "output_dir": folder}
+    run_bundle("training", "train.json", str(folder / "small.json"), **options)
     return folder
 
 
@@ -74,7 +87,7 @@ def test_a_training_leaves_weights_origin_log_and_pictures(trained: Path) -> Non
     )
     rows = (trained / "training.csv").read_text().splitlines()
     assert rows[0] == "epoch,train_loss,auc_flair,loss_flair,auc_t2w,loss_t2w,seconds"
-    assert len(rows) == 4
+    assert len(rows) == 3
     assert (trained / "training.png").stat().st_size > 10_000
     assert list((trained / "tensorboard").glob("events.*"))
 
@@ -106,33 +119,33 @@ def test_the_verb_finds_what_the_training_found(trained: Path, cohort: Path, tmp
 
 
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(
-    trained: Path, cohort: Path, run_bundle: Run, tmp_path: Path
+    uninterrupted: Path, cohort: Path, run_bundle: Run, tmp_path: Path
 ) -> None:
-    options = {"bundle_root": BUNDLE, "dataset_dir": cohort, "output_dir": tmp_path, **SMALL, "epochs": 3}
-    config = str(BUNDLE / "configs" / "train.json")
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", config]
-    for name, value in options.items():
+    configs = [str(BUNDLE / "configs" / "train.json"), str(uninterrupted / "small.json")]
+    options = {"dataset_dir": cohort, "output_dir": tmp_path, "brain_extraction": "none", **LONG}
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(configs)]
+    for name, value in {"bundle_root": BUNDLE, **options}.items():
         command += [f"--{name}", str(value)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while not (tmp_path / "checkpoint.pt").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.3)  # into the second epoch
+    while not (tmp_path / "training.csv").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)  # into the second epoch
     assert process.poll() is None, "the run ended before it could be killed"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "model.pt").exists()
-    run_bundle("training", "train.json", **{name: value for name, value in options.items() if name != "bundle_root"})
-    ours, theirs = weights(tmp_path), weights(trained)
+    run_bundle("training", *configs, **options)
+    ours, theirs = weights(tmp_path), weights(uninterrupted)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours), "bit by bit"
 
 
 def test_a_run_with_other_settings_does_not_go_on_from_the_checkpoint(
-    trained: Path, cohort: Path, run_bundle: Run
+    uninterrupted: Path, cohort: Path, run_bundle: Run
 ) -> None:
-    options = {**SMALL, "epochs": 4, "learning_rate": 0.01}
-    failed = run_bundle("training", "train.json", check=False, dataset_dir=cohort, output_dir=trained, **options)
+    options = {**LONG, "epochs": 7, "learning_rate": 0.01, "dataset_dir": cohort, "output_dir": uninterrupted}
+    failed = run_bundle("training", "train.json", str(uninterrupted / "small.json"), check=False, **options)
     assert failed.returncode != 0
     assert "begun with other settings: learning_rate 0.001; expected learning_rate 0.01" in failed.stderr
     assert "Traceback" not in failed.stderr
@@ -147,7 +160,7 @@ def test_two_ranks_train_to_what_one_rank_trains_to(cohort: Path, run_bundle: Ru
     run_bundle("training", "train.json", str(overlay), output_dir=tmp_path / "one", **options)
     configs = ("train.json", "multi_gpu_train.json", str(overlay))
     cpu = {"backend": "gloo", "device": "$torch.device('cpu')"}
-    status, said = finish(start("training", *configs, output_dir=tmp_path / "two", **{**options, **cpu}))
+    status, said = two_processes("training", *configs, output_dir=tmp_path / "two", **{**options, **cpu})
     assert status == 0, said[-3000:]
     one, two = history(tmp_path / "one"), history(tmp_path / "two")
     assert len(one) == len(two) == 2
@@ -185,13 +198,23 @@ def few(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.parametrize("overlay", ["resnet18.json", "densenet121.json", "swin.json"])
+# Narrower than shipped, which takes gigabytes and is tested without a training (test_network.py, test_gradcam.py).
+NARROW: dict[str, dict[str, Any]] = {
+    "resnet18.json": {"widen_factor": 0.25},
+    "densenet121.json": {"init_features": 16, "growth_rate": 8, "block_config": [2, 2, 2, 2]},
+    "swin.json": {"feature_size": 12, "window_size": 4},
+}
+
+
+@pytest.mark.parametrize("overlay", NARROW)
 def test_another_backbone_is_an_overlay(overlay: str, few: Path, cohort: Path, run_bundle: Run, tmp_path: Path) -> None:
+    (tmp_path / "narrow.json").write_text(json.dumps({"+backbone": NARROW[overlay]}))
+    overlays = (overlay, str(tmp_path / "narrow.json"))
     options = {**SMALL, "epochs": 1, "datalist": few, "dataset_dir": cohort}
-    run_bundle("training", "train.json", overlay, output_dir=tmp_path, **options)
+    run_bundle("training", "train.json", *overlays, output_dir=tmp_path, **options)
     pair = {name: cohort / "sub-01" / "anat" / f"sub-01_{SUFFIXES[name]}.nii.gz" for name in ("flair", "t2w")}
     scoring = {**pair, "checkpoint": tmp_path / "model.pt", "output_dir": tmp_path / "scores"}
-    run_bundle("inference", "inference.json", overlay, pictures=False, **scoring)
+    run_bundle("inference", "inference.json", *overlays, pictures=False, **scoring)
     assert len((tmp_path / "scores" / "predictions.csv").read_text().splitlines()) == 2
     refused = run_bundle("inference", "inference.json", check=False, **scoring)
     assert refused.returncode != 0

@@ -1,8 +1,9 @@
-"""A validation on one of two processes, or alone, and what it finds. Apart from the tests, so that a process starts fast."""
+"""A validation on one of two processes, or alone, and what it finds. A command: NUMBER FOLDER."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +52,7 @@ def process(number: int, folder: str) -> None:
     (Path(folder) / f"{number}.json").write_text(json.dumps(found))
     wait_for_all()
     leave_group()
+
+
+if __name__ == "__main__":
+    process(int(sys.argv[1]), sys.argv[2])
