@@ -85,9 +85,9 @@ def server(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def start_server(exports: Path, tmp_path: Path) -> Callable[..., object]:
-    """Start another with options of its own: `with start_server("--queue", "1") as server`."""
-    return lambda *options, **how: running_server(exports, tmp_path, *options, **how)
+def start_server(small_exports: Path, tmp_path: Path) -> Callable[..., object]:
+    """Start another, of the small network, with options of its own: `with start_server("--queue", "1") as server`."""
+    return lambda *options, **how: running_server(small_exports, tmp_path, *options, **how)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -20,7 +21,6 @@ from tests.edge.page.browsing import (
     press_score,
     shown,
 )
-from tests.real_mri import real_cases
 
 
 def test_a_real_pair_is_shown_and_scored(page: Page, real_pair: dict[str, str], tmp_path: Path) -> None:
@@ -127,15 +127,17 @@ def test_the_keyboard_alone_is_enough(page: Page, pair: dict[str, str]) -> None:
         page.keyboard.press("Enter")
 
 
-def test_masks_are_shown_and_sent(page: Page, shared_dir: Path) -> None:
-    case = real_cases(shared_dir / "mri")[0]
+def test_masks_are_shown_and_sent(page: Page, pair: dict[str, str], tmp_path: Path) -> None:
     for modality in ("flair", "t2w"):
-        choose(page, modality, case[modality])
+        choose(page, modality, pair[modality])
+        image = nib.load(pair[modality])
+        brain = nib.Nifti1Image((np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine)
+        nib.save(brain, tmp_path / f"{modality}_mask.nii.gz")
     shown(page, "flair", "t2w")
     plain = pixels(card(page, "flair").locator("canvas"))
     for modality in ("flair", "t2w"):
         card(page, modality).locator("summary").click()
-        card(page, modality).locator("input.mask").set_input_files(case[f"{modality}_mask"])
+        card(page, modality).locator("input.mask").set_input_files(tmp_path / f"{modality}_mask.nii.gz")
     shown(page, "flair", "t2w")
     masked = pixels(card(page, "flair").locator("canvas"))
     assert np.mean(masked[..., 2] - masked[..., 0] > 30) > np.mean(plain[..., 2] - plain[..., 0] > 30) + 0.05  # cyan
@@ -145,12 +147,12 @@ def test_masks_are_shown_and_sent(page: Page, shared_dir: Path) -> None:
     expect(page.locator("#result")).to_be_hidden()
 
 
-def test_a_file_is_dropped_on_its_card(page: Page, real_pair: dict[str, str]) -> None:
-    for name, taken in (("notes.txt", False), ("sub-mni07_FLAIR.nii.gz", True)):
+def test_a_file_is_dropped_on_its_card(page: Page, pair: dict[str, str]) -> None:
+    for name, taken in (("notes.txt", False), ("sub-01_FLAIR.nii.gz", True)):
         page.evaluate(
             "() => document.body.append(Object.assign(document.createElement('input'), {type: 'file', id: 'hand'}))"
         )
-        content = Path(real_pair["flair"]).read_bytes() if taken else b"text"
+        content = Path(pair["flair"]).read_bytes() if taken else b"text"
         page.locator("#hand").set_input_files({"name": name, "mimeType": "application/gzip", "buffer": content})
         card(page, "flair").locator(".drop").evaluate(
             """(target) => {
