@@ -155,7 +155,7 @@ def test_the_inference_prepares_images_of_the_size_that_the_weights_know(tmp_pat
 
 def test_monai_algo_trains_an_epoch_and_evaluates_it(cohort: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {name: json.loads(value) for name, value in SMALL.items()}
-    settings.update(spatial_size=shipped_size(), dataset_dir=str(cohort), output_dir=str(tmp_path))
+    settings.update(dataset_dir=str(cohort), output_dir=str(tmp_path), fractions=[0.2, 0.2, 0.6])
     local = tmp_path / "site"
     shutil.copytree(BUNDLE, local / "bundle")
     shutil.copytree(BUNDLE.parent / "scripts", local / "scripts")

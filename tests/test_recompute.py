@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from monai.networks.nets import DenseNet121, resnet18
+from monai.networks.nets.efficientnet import EfficientNet
 from torch import Tensor, nn
 
 from scripts.best_branches import BestBranches, best_network
@@ -18,11 +19,12 @@ from scripts.config import check_amp
 from scripts.errors import InputError
 from scripts.network import BranchLoss, ETSCNet, SwinClassifier, efficientnet3d_b0
 from scripts.recompute import Recomputed, recompute_blocks
+from tests.small_bundle import BACKBONE
 
 MODALITIES = ("flair", "t2w")
 BACKBONES: dict[str, Callable[[], nn.Module]] = {
     "efficientnet": efficientnet3d_b0,
-    "resnet18": partial(resnet18, spatial_dims=3, n_input_channels=1, num_classes=1, conv1_t_size=3),
+    "resnet18": partial(resnet18, spatial_dims=3, n_input_channels=1, num_classes=1, conv1_t_size=3, widen_factor=0.25),
     "densenet121": partial(DenseNet121, spatial_dims=3, in_channels=1, out_channels=1),
     "swin": partial(SwinClassifier, feature_size=12),
 }
@@ -100,7 +102,8 @@ def test_drop_connect_draws_the_same_twice_and_another_time_otherwise() -> None:
 
 
 def test_in_evaluation_nothing_is_computed_twice_and_the_network_scripts_and_traces(tmp_path: Path) -> None:
-    _, lean = pair(efficientnet3d_b0)
+    small = partial(EfficientNet, **BACKBONE)  # two blocks
+    _, lean = pair(small)
     for module in lean.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.momentum = None  # statistics of their own: an untrained network in evaluation is dead
@@ -113,7 +116,7 @@ def test_in_evaluation_nothing_is_computed_twice_and_the_network_scripts_and_tra
         torch.testing.assert_close(converted(image()), lean(image()), rtol=0, atol=1e-6)
     lean.spatial_size.fill_(32)
     save(lean.state_dict(), tmp_path / "model.pt")
-    plain = load_model(ETSCNet(MODALITIES), tmp_path / "model.pt", spatial_size=[32, 32, 32], device="cpu")
+    plain = load_model(ETSCNet(MODALITIES, small), tmp_path / "model.pt", spatial_size=[32, 32, 32], device="cpu")
     assert torch.equal(plain(image(), return_logits=True), expected)
 
 

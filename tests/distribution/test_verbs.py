@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.distribution.conftest import zip_of
+from tests.processes import run_module
 
 
 def export(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "export", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return run_module("export", arguments, cwd=ROOT)
 
 
 def test_unpack_needs_the_hash_and_refuses_another(tmp_path: Path) -> None:

@@ -6,19 +6,22 @@ import csv
 import fcntl
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts.errors import InputError
+from scripts.experiments.child import run_logged
 from scripts.experiments.model_plan import plan_models
 from scripts.experiments.model_run import ModelRun
 from scripts.experiments.models import run_models
 from scripts.files import sha256, write_csv
 from scripts.report.study import read_model
 from tests.cohorts import add_cohort
-from tests.conftest import BUNDLE
+from tests.conftest import BUNDLE, ROOT
+from tests.processes import run_module
 
 TABLE2 = [
     "flair-resnet18",
@@ -218,7 +221,22 @@ def test_two_commands_do_not_work_in_one_folder(stand_in: dict[str, Any], tmp_pa
     assert not stand_in["steps"]
 
 
-def test_the_bundle_trains_and_scores_one_modality_alone(cohort: Path, tmp_path: Path) -> None:
+def forked(command: Sequence[str], log: Path, **_: object) -> int:
+    """As `run_logged`, but without the start of an interpreter."""
+    assert command[:3] == [sys.executable, "-m", "monai.bundle"]
+    done = run_module("monai.bundle", command[3:], cwd=ROOT)
+    log.write_text(done.stdout + done.stderr)
+    return done.returncode
+
+
+def test_the_bundle_trains_and_scores_one_modality_alone(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The last command alone starts an interpreter.
+    monkeypatch.setattr(
+        "scripts.experiments.model_run.run_logged",
+        lambda command, log, **options: (run_logged if "testing" in command else forked)(command, log, **options),
+    )
     said = run_models(str(cohort), str(tmp_path), modalities="t2w", backbones="efficientnet", **TINY).text
     folder = tmp_path / "t2w-efficientnet3d-b0"
     assert said.startswith("1 models are trained and scored")

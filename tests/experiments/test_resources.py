@@ -14,9 +14,11 @@ from scripts.errors import InputError
 from scripts.experiments.resources import measure_resources
 from scripts.machine import available_bytes, forget_peak, resident_bytes
 from tests.conftest import BUNDLE, ROOT
+from tests.processes import run_module
 
 
-def worker(**changes: Any) -> dict[str, Any]:
+def worker(*, forked: bool = True, **changes: Any) -> dict[str, Any]:
+    """What a measurement says; where not forked, in a process of its own from the start, as memory is measured."""
     order = {
         "task": "inference",
         "configs": [str(BUNDLE / "configs" / "train.json")],
@@ -30,8 +32,12 @@ def worker(**changes: Any) -> dict[str, Any]:
         "memory_limit_bytes": 0,
         **changes,
     }
-    command = [sys.executable, "-m", "scripts.experiments.resource_worker", json.dumps(order)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+    module = "scripts.experiments.resource_worker"
+    if forked:
+        done = run_module(module, [json.dumps(order)], cwd=ROOT, timeout=300)
+    else:
+        command = [sys.executable, "-m", module, json.dumps(order)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     said: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return said
@@ -48,7 +54,7 @@ def test_parameters_are_the_papers_and_multiply_adds_grow_with_the_voxels() -> N
 
 
 def test_a_training_step_takes_more_memory_than_a_score_and_both_more_than_the_parameters() -> None:
-    scored, trained = worker(batch_size=1), worker(task="training")
+    scored, trained = worker(batch_size=1, forked=False), worker(task="training", forked=False)
     added = [said["resident_peak_bytes"] - said["resident_before_bytes"] for said in (scored, trained)]
     assert 4 * 4_689_661 < added[0] < added[1]
     # Parameters, gradients and Adam's two moments are there at once.
@@ -59,6 +65,7 @@ def test_a_training_step_takes_more_memory_than_a_score_and_both_more_than_the_p
 
 
 def test_what_does_not_fit_the_limit_says_so() -> None:
+    assert "did_not_fit" not in worker(task="training", memory_limit_bytes=2**30)
     said = worker(task="training", spatial_size=[256, 256, 128], memory_limit_bytes=2**30)
     assert "allocate memory" in said["did_not_fit"] and "seconds" not in said
 
