@@ -67,7 +67,9 @@ def test_headers_that_do_not_come_are_given_up(monkeypatch: pytest.MonkeyPatch) 
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
 
-    config = uvicorn.Config(app, port=0, http=Connection, ws="none", lifespan="off", log_level="error")
+    config = uvicorn.Config(
+        app, port=0, http=Connection, ws="none", lifespan="off", log_level="error", timeout_keep_alive=3
+    )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run)
     thread.start()

@@ -30,7 +30,8 @@ def predict(exports: Path, paths: dict[str, str], *options: str) -> subprocess.C
 def large_study(folder: Path, edge: int, dtype: Any) -> dict[str, str]:
     paths = {}
     for number, name in enumerate(("flair", "t2w")):
-        data = np.asarray(brain_image(number, shape=(edge, edge, edge)).dataobj).astype(dtype)
+        data = np.asarray(brain_image(number, shape=(edge // 4, edge // 4, edge // 4)).dataobj).astype(dtype)
+        data = data.repeat(4, axis=0).repeat(4, axis=1).repeat(4, axis=2)  # drawn and zipped in a fraction of the time
         header = nib.Nifti1Header()
         header.set_data_dtype(dtype)
         paths[name] = str(folder / f"{name}.nii.gz")

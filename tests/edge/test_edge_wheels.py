@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,22 @@ def write_wheel(
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_configuration() -> Iterator[None]:
+    """pip knows no other index."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_CONFIG_FILE", os.devnull)
+        patch.delenv("PIP_FIND_LINKS", raising=False)
+        yield
+
+
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def index(tmp_path: Path) -> Path:
+    return write_index(tmp_path / "index")
+
+
+def write_index(folder: Path) -> Path:
     """What the package needs: a runtime whose newest version has no wheel for 3.10, and what only some Pythons need."""
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    folder = tmp_path / "index"
     for version, python in (("1.0", "cp310"), ("1.0", "cp312"), ("2.0", "cp312")):
         write_wheel(folder, "runtime", version, tag=f"{python}-{python}-manylinux_2_28_aarch64")
     write_wheel(
@@ -60,17 +71,28 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def wheel(tmp_path: Path) -> Path:
+    return write_edge_wheel(tmp_path / "dist")
+
+
+def write_edge_wheel(folder: Path) -> Path:
     needs = ['runtime>=1; extra == "cpu"', 'web; extra == "server"', 'old; sys_platform == "win32"']
-    return write_wheel(tmp_path / "dist", "etscnet-edge", "0.1.0", needs, extras=EXTRAS)
+    return write_wheel(folder, "etscnet-edge", "0.1.0", needs, extras=EXTRAS)
 
 
 def make(wheel: Path, output: Path, index: Path) -> str:
     return bundle(str(wheel), output_dir=str(output), targets=("aarch64-cp310", "aarch64-cp312"), index=str(index))
 
 
-def test_bundle_holds_what_each_target_needs(wheel: Path, index: Path, tmp_path: Path) -> None:
-    output = tmp_path / "bundle"
-    table = make(wheel, output, index)
+@pytest.fixture(scope="module")
+def made(no_configuration: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a bundle, and what was said of it."""
+    folder = tmp_path_factory.mktemp("made")
+    said = make(write_edge_wheel(folder / "dist"), folder / "bundle", write_index(folder / "index"))
+    return folder / "bundle", said
+
+
+def test_bundle_holds_what_each_target_needs(made: tuple[Path, str]) -> None:
+    output, table = made
     held = {
         name: {"-".join(file.name.split("-")[:2]) for file in (output / name).glob("*.whl")} for name in DEFAULT[:2]
     }
@@ -91,17 +113,17 @@ def test_bundle_holds_what_each_target_needs(wheel: Path, index: Path, tmp_path:
             sums[file] for file in sums if file.endswith("whl") and file[:3] != "pip"
         }
         assert ("etscnet-edge[cpu,png,server]", "0.1.0") in [row[:2] for row in pinned]
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in output.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_missing_wheel_leaves_the_old_bundle(wheel: Path, index: Path, tmp_path: Path) -> None:
+def test_missing_wheel_leaves_the_old_bundle(made: tuple[Path, str], wheel: Path, index: Path, tmp_path: Path) -> None:
     output = tmp_path / "bundle"
     (index / "backport-1.0-py3-none-any.whl").unlink()  # pip, on Python 3.11, would not miss it
     with pytest.raises(BundleError, match=r"aarch64-cp310: no complete set of wheels .*backport>=1"):
         make(wheel, output, index)
     assert not output.exists()
     write_wheel(index, "backport", "1.0")
-    make(wheel, output, index)
+    shutil.copytree(made[0], output)
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
     for path in index.glob("runtime-*cp312-*"):
         path.unlink()
@@ -111,9 +133,9 @@ def test_missing_wheel_leaves_the_old_bundle(wheel: Path, index: Path, tmp_path:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_changed_and_unlisted_files_are_refused(wheel: Path, index: Path, tmp_path: Path) -> None:
+def test_changed_and_unlisted_files_are_refused(made: tuple[Path, str], tmp_path: Path) -> None:
     output = tmp_path / "bundle"
-    make(wheel, output, index)
+    shutil.copytree(made[0], output)
     target, folder = TARGETS["aarch64-cp310"], output / "aarch64-cp310"
     check(target, folder)
     (folder / "extra.whl").touch()
