@@ -55,9 +55,7 @@ def test_the_fused_score_is_the_weighted_average_of_the_branch_scores(count: int
     torch.testing.assert_close(network.fuse(network(image, return_logits=True)), network(image))
 
 
-def test_each_branch_sees_its_own_modality_alone() -> None:
-    network = ETSCNet(["flair", "t2w"]).eval()
-    calibrate(network)
+def test_each_branch_sees_its_own_modality_alone(network: ETSCNet) -> None:
     image = torch.rand(1, 2, 32, 32, 32)
     other = image.clone()
     other[:, 1] = torch.rand(1, 32, 32, 32)
@@ -83,13 +81,16 @@ def test_modalities_are_named_once_each(modalities: list[str]) -> None:
 )
 def test_any_backbone_serves_as_a_branch(backbone: Callable[[], nn.Module]) -> None:
     network = ETSCNet(["flair", "t2w"], backbone).eval()
-    pred = network(torch.rand(1, 2, 64, 64, 32))
+    pred = network(torch.rand(1, 2, 32, 32, 32))
     assert pred.shape == (1, 1)
     assert 0 < pred.item() < 1
 
 
-def calibrate(network: ETSCNet) -> None:
-    """Give batch norm real statistics: untrained, the network's logits are near 1e-14 whatever the input."""
+@pytest.fixture(scope="module")
+def network() -> ETSCNet:
+    """The paper's, its batch norm with real statistics: untrained, its logits are near 1e-14 whatever the input."""
+    torch.manual_seed(0)
+    network = ETSCNet(["flair", "t2w"])
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             module.momentum = None  # a cumulative average
@@ -97,14 +98,11 @@ def calibrate(network: ETSCNet) -> None:
     with torch.no_grad():
         for seed in range(4):
             network(torch.rand(2, len(network.modalities), 64, 64, 32, generator=torch.Generator().manual_seed(seed)))
-    network.eval()
+    return network.eval()
 
 
 @pytest.mark.parametrize("convert", ["script", "trace"])
-def test_torchscript_gives_the_same_score(convert: str) -> None:
-    torch.manual_seed(0)
-    network = ETSCNet(["flair", "t2w"])
-    calibrate(network)
+def test_torchscript_gives_the_same_score(convert: str, network: ETSCNet) -> None:
     image = torch.rand(1, 2, 64, 64, 32)
     converted = torch.jit.script(network) if convert == "script" else torch.jit.trace(network, image)
     logits = network(image, return_logits=True)

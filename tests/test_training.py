@@ -29,7 +29,7 @@ from tests.small_bundle import BACKBONE
 from tests.tiny_model import write_tiny_overlay
 from tests.torchrun import two_processes
 
-LONG = {**SMALL, "epochs": 6}
+LONG = {**SMALL, "epochs": 6, "fractions": "[0.4,0.2,0.4]"}
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
