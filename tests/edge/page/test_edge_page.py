@@ -130,7 +130,7 @@ def test_the_keyboard_alone_is_enough(page: Page, pair: dict[str, str]) -> None:
 def test_masks_are_shown_and_sent(page: Page, pair: dict[str, str], tmp_path: Path) -> None:
     for modality in ("flair", "t2w"):
         choose(page, modality, pair[modality])
-        image = nib.load(pair[modality])
+        image = nib.Nifti1Image.from_filename(pair[modality])
         brain = nib.Nifti1Image((np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine)
         nib.save(brain, tmp_path / f"{modality}_mask.nii.gz")
     shown(page, "flair", "t2w")
