@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import zipfile
@@ -57,13 +58,13 @@ def write_index(folder: Path) -> Path:
     """What the package needs: a runtime whose newest version has no wheel for 3.10, and what only some Pythons need."""
     for version, python in (("1.0", "cp310"), ("1.0", "cp312"), ("2.0", "cp312")):
         write_wheel(folder, "runtime", version, tag=f"{python}-{python}-manylinux_2_28_aarch64")
-    write_wheel(
-        folder, "web", "1.0", ['backport>=1; python_version < "3.11"', 'news; python_version >= "3.12"', "deep[more]"]
-    )
+    needs = ['backport>=1; python_version < "3.11"', 'news; python_version >= "3.12"', "deep[more]"]
+    # pip brings what this machine would need, too.
+    write_wheel(folder, "web", "1.0", [*needs, f'hosts; platform_machine == "{platform.machine()}"'])
     write_wheel(
         folder, "deep", "1.0", ['deeper==1.0; extra == "more"', 'never; extra == "other"'], extras=("more", "other")
     )
-    for name in ("backport", "news", "deeper", "pip"):
+    for name in ("backport", "news", "deeper", "pip", "hosts"):
         write_wheel(folder, name, "1.0")
     write_wheel(folder, "backport", "0.9")
     return folder
@@ -97,6 +98,7 @@ def test_bundle_holds_what_each_target_needs(made: tuple[Path, str]) -> None:
         name: {"-".join(file.name.split("-")[:2]) for file in (output / name).glob("*.whl")} for name in DEFAULT[:2]
     }
     both = {"etscnet_edge-0.1.0", "web-1.0", "deep-1.0", "deeper-1.0", "pip-1.0"}
+    both |= {"hosts-1.0"} if platform.machine() == "aarch64" else set()
     assert held["aarch64-cp310"] == both | {"runtime-1.0", "backport-1.0"}
     assert held["aarch64-cp312"] == both | {"runtime-2.0", "news-1.0"}
     assert [row.split()[0] for row in table.splitlines()[1:3]] == list(held)
