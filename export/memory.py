@@ -13,7 +13,8 @@ from tqdm import tqdm
 from export.forms import Form
 from export.route import Route
 from export.seeded_image import seeded_image
-from export.worker import Worker
+from export.worker import RouteFailed, Worker
+from scripts.errors import InputError
 
 RUNS = 2  # the second run's arena may be larger than the first's
 LIMIT_S = 600.0
@@ -29,6 +30,9 @@ def form_memory(forms: Mapping[str, Form], folder: Path, *, shape: Sequence[int]
 
     Returns:
         Form -> MB (10^6 bytes) of resident memory at its peak, beyond the interpreter and its libraries.
+
+    Raises:
+        InputError: a form does not run, such as a blocked one of a network with fewer channels than a block.
     """
     _, channels, x, y, z = shape
     taken = {}
@@ -37,8 +41,15 @@ def form_memory(forms: Mapping[str, Form], folder: Path, *, shape: Sequence[int]
         np.save(image, seeded_image(channels, (x, y, z), seed=0))
         for name, form in tqdm(forms.items(), desc="memory", disable=None):
             route = Route(name, "session", "onnxruntime", str(folder / form.file))
-            with Worker(route, image, threads=2, limit_s=LIMIT_S) as worker:
-                before = worker.load()["imported_bytes"]
-                peak = max(worker.sample()["peak_bytes"] for _ in range(RUNS))
+            try:
+                with Worker(route, image, threads=2, limit_s=LIMIT_S) as worker:
+                    before = worker.load()["imported_bytes"]
+                    peak = max(worker.sample()["peak_bytes"] for _ in range(RUNS))
+            except RouteFailed as error:
+                raise InputError(
+                    f"the form {name} of this network does not run ({error})",
+                    expected="forms that run here",
+                    remedy="Name the others by --forms, such as --forms standard.",
+                ) from error
             taken[name] = math.ceil((peak - before) / 1e6)
     return taken

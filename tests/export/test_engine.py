@@ -18,24 +18,13 @@ def test_the_engine_of_the_shipped_network_stands_in_the_manifest_with_its_plann
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed here")
     copy = shutil.copytree(exports, tmp_path / "exports")
-    # Of the form of the fewest nodes, which is built in a quarter of the time.
-    entry = json.loads(export_tensorrt(copy, target="tensorrt-rtx", form="gpu-batch"))
-    manifest = read_manifest(copy)
-    assert manifest["engines"] == {"etscnet.rtx.engine": entry}
-    assert entry["form"] == "gpu-batch" and entry["precisions"] == ["float32"]
-    assert entry["onnx_sha256"] == manifest["files"]["etscnet.gpu-batch.onnx"]["sha256"]
-    # Two branches of 4.69 M weights of four bytes, with some room for what the planner adds.
-    assert 35e6 < entry["weights_bytes"] < 60e6 and entry["activation_bytes"] is not None
-
-
-def test_the_form_for_gpus_is_built_where_none_is_named(small_exports: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed here")
-    copy = shutil.copytree(small_exports, tmp_path / "exports")
     entry = json.loads(export_tensorrt(copy, target="tensorrt-rtx"))
     manifest = read_manifest(copy)
     assert manifest["engines"] == {"etscnet.rtx.engine": entry}
     assert entry["form"] == "gpu-fp32" and entry["precisions"] == ["float32"]
     assert entry["onnx_sha256"] == manifest["files"]["etscnet.gpu-fp32.onnx"]["sha256"]
+    # Two branches of 4.69 M weights of four bytes, with some room for what the planner adds.
+    assert 35e6 < entry["weights_bytes"] < 60e6 and entry["activation_bytes"] is not None
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,14 @@ import torch
 
 from export import to_onnx
 from export.forms import FORMS, chosen
+from export.machine import cpu_flags
 from export.manifest import read_manifest
 from export.preprocess_graph import preprocess_model
 from export.to_onnx import check, export_onnx
 from scripts.errors import InputError
 from scripts.onnx_session import Session
 from tests.conftest import BUNDLE, FLOAT32_FORMS, ROOT
-from tests.small_bundle import SIZE, write_small_bundle
+from tests.small_bundle import BACKBONE, SIZE, write_small_bundle
 
 FILES = [FORMS[name].file for name in FLOAT32_FORMS]
 
@@ -149,6 +150,17 @@ def test_a_form_is_offered_where_the_processor_has_its_blocks() -> None:
     assert set(chosen(None, {"avx2", "avx512f"})) == {"standard", "gpu-fp32", "nchwc16"}
     assert set(chosen(None, {"avx2"}, half=True)) == {"standard", "gpu-fp32", "nchwc8", "gpu"}
     assert set(chosen(None, {"avx2"}, lean=True)) == {"standard", "gpu-fp32", "nchwc8", "nchwc8-lean"}
+
+
+def test_a_form_that_does_not_run_for_this_network_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = next((name for name in chosen(None, cpu_flags()) if name.startswith("nchwc")), None)
+    if form is None:
+        pytest.skip("this processor runs no blocked form")
+    monkeypatch.setitem(BACKBONE, "blocks_args_str", ["r1_k5_s22_e1_i32_o8_se0.25", "r1_k3_s11_e1_i8_o8_se0.25"])
+    bundle = write_small_bundle(tmp_path / "bundle")  # of fewer channels than a block
+    with pytest.raises(InputError, match=f"the form {form} of this network does not run.*--forms standard"):
+        export_onnx(bundle, tmp_path / "exports", forms=["standard", form])
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_a_form_that_nobody_could_compare_with_torch_is_not_exported() -> None:
