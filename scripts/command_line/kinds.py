@@ -119,17 +119,6 @@ def from_value(kind: Kind, value: Any) -> Any:
     raise ValueError(f"{value!r}; expected {_expected(kind)}")
 
 
-def loosely(words: Sequence[str]) -> Any:
-    """What was typed after an option whose kind is not known here: nothing is True, a literal its value, the rest text."""
-    values = []
-    for word in words:
-        try:
-            values.append(_literal(word))
-        except ValueError:
-            values.append(word)
-    return True if not values else values[0] if len(values) == 1 else values
-
-
 def _literal(word: str) -> Any:
     for read in (ast.literal_eval, json.loads):
         try:

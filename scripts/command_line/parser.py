@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from scripts.command_line.kinds import from_words, loosely
+from scripts.command_line.kinds import from_words
 from scripts.command_line.signature import Option, Verb
 
 STATUSES = {
@@ -61,8 +61,6 @@ def parser_of(verb: Verb, program: str) -> argparse.ArgumentParser:
         text = "print the answer as JSON; stdout holds nothing else"
         groups[False].add_argument("--json", action="store_true", help=text)
     groups[False].add_argument("-h", "--help", action="help", help="show this and leave")
-    if verb.further is not None:
-        parser.add_argument_group("further options", "\n".join(_wrapped(_escaped(verb.further), WIDTH - 2)))
     return parser
 
 
@@ -83,15 +81,15 @@ def parse(verb: Verb, program: str, words: Sequence[str]) -> tuple[dict[str, Any
     for option in verb.options:
         if (found := vars(namespace).get(option.name)) is not None:
             typed[option.name] = [[one] if isinstance(one, str) else one for one in found]
-    loose, further = _sorted_out(left)
-    if verb.further is None and further:
-        name = next(iter(further))
+    unknown = next((word for word in left if word.startswith("-") and len(word) > 1), None)
+    if unknown is not None:
+        name = unknown.lstrip("-").partition("=")[0]
         known = [*(option.name for option in verb.options), *(["json"] if verb.answers else [])]
         parser.error(f"no option --{name}{nearest(name, known, dashes='--')}")
     open_places = [option for option in verb.options if option.required and option.name not in typed]
-    if len(loose) > len(open_places):
-        parser.error(f"{loose[len(open_places)]!r} belongs to no option")
-    typed |= {option.name: [[word]] for option, word in zip(open_places, loose, strict=False)}
+    if len(left) > len(open_places):
+        parser.error(f"{left[len(open_places)]!r} belongs to no option")
+    typed |= {option.name: [[word]] for option, word in zip(open_places, left, strict=False)}
     values: dict[str, Any] = {}
     for option in verb.options:
         if option.name not in typed:
@@ -104,7 +102,7 @@ def parse(verb: Verb, program: str, words: Sequence[str]) -> tuple[dict[str, Any
             values[option.name] = from_words(option.kind, typed[option.name][0])
         except ValueError as error:
             parser.error(f"--{option.name} {error}")
-    return {**values, **{name: loosely(said) for name, said in further.items()}}, bool(vars(namespace).get("json"))
+    return values, bool(vars(namespace).get("json"))
 
 
 def nearest(name: str, known: Sequence[str] | Mapping[str, str], *, dashes: str = "") -> str:
@@ -133,21 +131,6 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def _escaped(text: str) -> str:
     return text.replace("%", "%%")
-
-
-def _sorted_out(left: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Words without an option, and options that the parser doesn't know with the words after each."""
-    loose: list[str] = []
-    further: dict[str, list[str]] = {}
-    into = loose
-    for word in left:
-        if word.startswith("-") and len(word) > 1:
-            name, equals, value = word.lstrip("-").partition("=")
-            into = further.setdefault(name, [])
-            into += [value] if equals else []
-        else:
-            into.append(word)
-    return loose, further
 
 
 def statuses() -> str:

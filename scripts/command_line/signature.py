@@ -46,7 +46,6 @@ class Verb:
         summary: the first sentence of its docstring.
         text: what follows it, up to the first section.
         options: in the function's order.
-        further: what the docstring says of `**overrides`; None where the function has none.
         example: the command under `Example:`.
         answers: it returns an `Answer`, which JSON can be made of.
     """
@@ -54,7 +53,6 @@ class Verb:
     summary: str
     text: str
     options: tuple[Option, ...]
-    further: str | None
     example: str
     answers: bool
 
@@ -84,8 +82,7 @@ def read_verb(file: Path, function: str) -> Verb:
         shown = "" if default is None else source.constant(default)
         options.append(Option(parameter.arg, kind, default is None, shown, said.get(parameter.arg, "")))
     answers = node.returns is not None and ast.unparse(node.returns) == "Answer"
-    further = None if given.kwarg is None else said.get(given.kwarg.arg, "")
-    return Verb(summary, text, tuple(options), further, sections.get("Example", ""), answers)
+    return Verb(summary, text, tuple(options), sections.get("Example", ""), answers)
 
 
 def file_of(module: str) -> Path:
@@ -121,9 +118,9 @@ def described(arguments: str) -> dict[str, str]:
     said: dict[str, str] = {}
     names: list[str] = []
     for line in arguments.splitlines():
-        found = re.match(r"((?:\**\w+)(?:, *\**\w+)*): +(.*)", line)
+        found = re.match(r"((?:\w+)(?:, *\w+)*): +(.*)", line)
         if found:
-            names = [name.strip(" *") for name in found[1].split(",")]
+            names = [name.strip() for name in found[1].split(",")]
             said |= dict.fromkeys(names, found[2].strip())
         elif line.strip():
             said |= {name: f"{said[name]} {line.strip()}" for name in names}

@@ -3,7 +3,7 @@
     python -m scripts explain --dataset_dir DIR --brain_extraction mask --output_dir results/explain
 
 Cases, preprocessing, network, threshold and device are those of `bundle/configs/inference.json`, whose scalars are options here
-too (--datalist, --flair and --t2w, --checkpoint, ...). The folder is a BIDS derivative (`maps`), with maps.csv (one row
+too. The folder is a BIDS derivative (`maps`), with maps.csv (one row
 a map), failures.csv and a page a case. What a map is: `gradcam`.
 """
 
@@ -57,7 +57,21 @@ def explain(
     method: Literal["gradcam", "gradcam++"] = "gradcam",
     outcome: Literal["decided", "controlled", "uncontrolled"] = "decided",
     random_seed: int | None = None,
-    **overrides: Any,
+    dataset_dir: str | Path | None = None,
+    datalist: str | Path | None = None,
+    flair: str | Path | None = None,
+    t2w: str | Path | None = None,
+    flair_mask: str | Path | None = None,
+    t2w_mask: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    modalities: Sequence[str] | None = None,
+    spatial_size: Sequence[int] | None = None,
+    brain_extraction: Literal["hd-bet", "bet", "mask", "none"] | None = None,
+    hd_bet_weights: str | Path | None = None,
+    hd_bet_mirroring: bool | None = None,
+    mask_quality: Literal["refuse", "warn"] | None = None,
+    pictures: bool | None = None,
+    device: str | None = None,
 ) -> Answer:
     """Draw where the scores come from: Grad-CAM maps of every branch on the images' own grids, as a BIDS derivative.
 
@@ -70,8 +84,19 @@ def explain(
         method: gradcam or gradcam++.
         outcome: whose evidence is shown: decided (that of the fused score's decision), controlled or uncontrolled.
         random_seed: of weights drawn anew, whose maps are a control; the outcome is still the trained network's. None: trained.
-        overrides: scalars of the bundle's inference.json: dataset_dir, datalist, flair, t2w, flair_mask, t2w_mask, checkpoint,
-            brain_extraction, spatial_size, modalities, device, pictures.
+        dataset_dir: BIDS folder of the studies. For this and what follows inference.json has the defaults.
+        datalist: JSON file of studies, a list or with a part "testing".
+        flair, t2w: the images of one study.
+        flair_mask, t2w_mask: its brain masks.
+        checkpoint: weights, a .pt file.
+        modalities: flair, t2w or both.
+        spatial_size: edges of the network's image in voxels, three multiples of 32.
+        brain_extraction: hd-bet, bet, mask (given masks) or none (the images are brain-extracted).
+        hd_bet_weights: folder of HD-BET's weights.
+        hd_bet_mirroring: whether HD-BET looks at every mirror image, too.
+        mask_quality: of a brain mask that looks wrong: refuse the study, or warn.
+        pictures: whether a page a study is drawn.
+        device: of torch, such as cpu or cuda:0.
 
     Example:
         python -m scripts explain --dataset_dir data/cohort --brain_extraction mask --output_dir results/explain
@@ -87,17 +112,34 @@ def explain(
             f"outcome is {outcome!r}", expected=f"one of {', '.join(TARGETS)}", remedy="Correct --outcome."
         )
     folder = Path(str(output_dir))
-    config = _configure(Path(bundle_root), config_file, overrides)
+    given = {
+        "dataset_dir": dataset_dir,
+        "datalist": datalist,
+        "flair": flair,
+        "t2w": t2w,
+        "flair_mask": flair_mask,
+        "t2w_mask": t2w_mask,
+        "checkpoint": checkpoint,
+        "modalities": modalities,
+        "spatial_size": spatial_size,
+        "brain_extraction": brain_extraction,
+        "hd_bet_weights": hd_bet_weights,
+        "hd_bet_mirroring": hd_bet_mirroring,
+        "mask_quality": mask_quality,
+        "pictures": pictures,
+        "device": device,
+    }
+    config = _configure(Path(bundle_root), config_file, given)
     cases: list[Case] = config.get_parsed_content("cases")
     check_names(cases)
     network: ETSCNet = config.get_parsed_content("network")
     transform: Compose = config.get_parsed_content("preprocessing")
     weights, version = Path(config.get_parsed_content("checkpoint")), str(config["_meta_"]["version"])
     warnings = [RESEARCH_ONLY, origin_warning(weights)]
-    dataset_dir = config.get_parsed_content("dataset_dir")
+    studies = config.get_parsed_content("dataset_dir")
     run = _Run(
         output_dir=folder,
-        dataset_dir=None if dataset_dir is None else Path(dataset_dir),
+        dataset_dir=None if studies is None else Path(studies),
         model={"version": model_version(weights, version), "sha256": sha256(weights), "random_seed": random_seed},
         warnings=[warning for warning in warnings if warning],
         pictures=bool(config.get_parsed_content("pictures")),
@@ -206,7 +248,8 @@ class _Run:
         }
 
 
-def _configure(root: Path, config_file: str | Path | None, overrides: Mapping[str, Any]) -> ConfigParser:
+def _configure(root: Path, config_file: str | Path | None, given: Mapping[str, Any]) -> ConfigParser:
+    """inference.json with the scalars that are given, which are those that are not None."""
     files = [root / "configs" / "inference.json"] + ([] if config_file is None else [Path(str(config_file))])
     for path in [*files, root / "configs" / "metadata.json"]:
         if not path.is_file():
@@ -215,8 +258,9 @@ def _configure(root: Path, config_file: str | Path | None, overrides: Mapping[st
     parser.read_config([str(path) for path in files])
     parser.read_meta(str(root / "configs" / "metadata.json"))
     parser["bundle_root"] = str(root)
-    for name, value in overrides.items():
-        parser[name] = value
+    for name, value in given.items():
+        if value is not None:
+            parser[name] = str(value) if isinstance(value, Path) else value
     check_ids(parser)
     check_size(parser.get_parsed_content("spatial_size"))
     return parser

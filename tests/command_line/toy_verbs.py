@@ -65,16 +65,15 @@ def take(
     return repr(given)
 
 
-def open_ended(*, output: str = "out", **overrides: Any) -> Answer:
+def answer(*, output: str = "out") -> Answer:
     """Answer with what was given.
 
     Args:
         output: a file.
-        overrides: scalars of a configuration.
     """
     print("a library's chatter")
     os.system("echo the chatter of a process")
-    return Answer("for people", {"output": output, "further": overrides, "folder": Path("a"), "none": float("nan")})
+    return Answer("for people", {"output": output, "folder": Path("a"), "none": float("nan")})
 
 
 def some_failed() -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -158,7 +159,6 @@ def test_a_bad_study_does_not_lose_the_others(children: Path, weights: Path, tmp
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"outcmoe": "decided"}, "nothing in the configuration reads the id 'outcmoe'"),
         ({"layer": "_blocks.77"}, r"_blocks\.1 \(8 x 8 x 8\)"),
         ({"bundle_root": "/no/bundle"}, "--bundle_root"),
     ],
@@ -172,10 +172,28 @@ def test_wrong_options_are_refused(
         call("explain", checkpoint=weights, device="cpu", output_dir=tmp_path, **pair, **options)
 
 
-@pytest.mark.parametrize("option", [{"outcome": "both"}, {"method": "cam"}])
-def test_a_choice_that_does_not_exist_is_refused(option: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "option", [{"outcome": "both"}, {"method": "cam"}, {"brain_extraction": "fsl"}, {"outcmoe": "decided"}]
+)
+def test_what_is_typed_wrong_is_refused_before_anything_begins(option: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="2"):
         call("explain", output_dir=tmp_path, **option)
+
+
+def test_the_scalars_of_inference_are_options_here_too() -> None:
+    config = json.loads((BUNDLE / "configs" / "inference.json").read_text())
+    of_the_run = {
+        "code_path",
+        "study",
+        "output_dir",
+        "resume",
+        "rank",
+        "world_size",
+        "inference",
+    }  # not of what is explained
+    scalars = {name for name, value in config.items() if value is None or isinstance(value, str | bool | int)}
+    described = {"modalities", "spatial_size"}  # a list, and what is read from the weights
+    assert scalars - of_the_run | described <= inspect.signature(explain).parameters.keys()
 
 
 def test_a_caller_is_refused_an_outcome_that_does_not_exist(tmp_path: Path) -> None:
