@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
@@ -33,7 +34,13 @@ class Said:
     makers: dict[str, str]
 
 
-def definitions() -> Iterator[Said]:
+@cache
+def definitions() -> tuple[Said, ...]:
+    """All of the code, read when the first test asks."""
+    return tuple(_definitions())
+
+
+def _definitions() -> Iterator[Said]:
     for folder in FOLDERS:
         for file in sorted((ROOT / folder).rglob("*.py")):
             if THE_ZOOS not in file.parents:
@@ -90,22 +97,22 @@ def _returned(node: ast.FunctionDef) -> str:
     return "" if node.returns is None else ast.unparse(node.returns).strip("'\"").rpartition(".")[2]
 
 
-ALL = list(definitions())
-FUNCTIONS = [said for said in ALL if isinstance(said.node, ast.FunctionDef | ast.AsyncFunctionDef)]
+def functions() -> list[Said]:
+    return [said for said in definitions() if isinstance(said.node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def test_the_whole_code_is_read() -> None:
-    assert len(ALL) > 1200 and len(FUNCTIONS) > 700
+    assert len(definitions()) > 1200 and len(functions()) > 700
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_everything_public_has_a_docstring(folder: str) -> None:
-    assert [said.place for said in ALL if said.place.startswith(folder) and not said.docstring] == []
+    assert [said.place for said in definitions() if said.place.startswith(folder) and not said.docstring] == []
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_arrays_have_a_shape_or_a_unit(folder: str) -> None:
-    takers = [said for said in FUNCTIONS if said.place.startswith(folder) and ARRAYS.search(annotated(said.node))]
+    takers = [said for said in functions() if said.place.startswith(folder) and ARRAYS.search(annotated(said.node))]
     mute = [said.place for said in takers if not told(f"{said.docstring}\n{said.around}")]
     assert len(takers) > 10
     assert mute == []
@@ -119,7 +126,7 @@ def told(docstring: str) -> bool:
 def test_a_fault_that_is_raised_is_told(folder: str) -> None:
     mute = [
         f"{said.place}: {name}"
-        for said in FUNCTIONS
+        for said in functions()
         if said.place.startswith(folder)
         for name in sorted(raised(said))
         if not re.search(rf"\b{name}\b", said.docstring)

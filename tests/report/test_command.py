@@ -87,6 +87,13 @@ def keep_outcomes_alone(cohort: Path, labels: Mapping[str, int]) -> None:
     (cohort / "participants.tsv").write_text("\n".join(["participant_id\toutcome", *lines]) + "\n")
 
 
+def keep_ages_alone(cohort: Path) -> None:
+    """A participants.tsv with one clinical variable: one baseline is fitted instead of four."""
+    rows = [line.split("\t") for line in (cohort / "participants.tsv").read_text().splitlines()]
+    kept = [rows[0].index(name) for name in ("participant_id", "outcome", "age_mri_months")]
+    (cohort / "participants.tsv").write_text("".join("\t".join(row[i] for i in kept) + "\n" for row in rows))
+
+
 def headings(page: str) -> list[str]:
     return re.findall(r"<h2[^>]*>(.*?)</h2>", page)
 
@@ -183,6 +190,7 @@ class TestLess:
         return write_cohort(tmp_path / "cohort", 19, controlled=8)
 
     def test_one_model_of_nineteen_children_without_a_split(self, tmp_path: Path, labels: Mapping[str, int]) -> None:
+        keep_ages_alone(tmp_path / "cohort")
         write_predictions(tmp_path / "net" / "predictions.csv", labels)
 
         said = write_report(
@@ -193,6 +201,7 @@ class TestLess:
         assert (
             "Comparison of models" not in found and "Training" not in found and "What a small sample is worth" in found
         )
+        assert "Clinical variables and images" in found
         assert "8 with seizures controlled" in said and "The origin of the weights is not known here" in said
         assert "not met" in (tmp_path / "out" / "tables" / "checklist_claim.csv").read_text()
 
