@@ -3,8 +3,8 @@
     python -m scripts explain --dataset_dir DIR --brain_extraction mask --output_dir results/explain
 
 Cases, preprocessing, network, threshold and device are those of `bundle/configs/inference.json`, whose scalars are options here
-too. The folder is a BIDS derivative (`maps`), with maps.csv (one row
-a map), failures.csv and a page a case. What a map is: `gradcam`.
+too. The folder is a BIDS derivative (`maps`), with maps.csv (one row a map), failures.csv and a page a case. What a map is:
+`gradcam`.
 """
 
 from __future__ import annotations

@@ -82,6 +82,7 @@ def contents(material: Material) -> list[Section]:
     if len(models) > 1:
         compared = comparisons(models)
         made["comparison"] = Section("Comparison of models", [model_curves(models), *([compared] if compared else [])])
+    # Of all it takes longest: what is refused above is refused before it.
     clinical = clinical_evidence(material.runs[0], material.participants, parts, seed=material.seed)
     if clinical is not None:
         made["clinical"] = clinical_section(material.runs[0], clinical, seed=material.seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import inspect
 import json
 import re
 from collections.abc import Callable
@@ -180,20 +179,23 @@ def test_what_is_typed_wrong_is_refused_before_anything_begins(option: dict[str,
         call("explain", output_dir=tmp_path, **option)
 
 
-def test_the_scalars_of_inference_are_options_here_too() -> None:
+def test_the_scalars_of_inference_are_options_here_too_and_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
     config = json.loads((BUNDLE / "configs" / "inference.json").read_text())
-    of_the_run = {
-        "code_path",
-        "study",
-        "output_dir",
-        "resume",
-        "rank",
-        "world_size",
-        "inference",
-    }  # not of what is explained
+    # Not of what is explained.
+    of_the_run = {"code_path", "study", "output_dir", "resume", "rank", "world_size", "inference"}
     scalars = {name for name, value in config.items() if value is None or isinstance(value, str | bool | int)}
     described = {"modalities", "spatial_size"}  # a list, and what is read from the weights
-    assert scalars - of_the_run | described <= inspect.signature(explain).parameters.keys()
+    given = {name: f"any {name}" for name in scalars - of_the_run - {"bundle_root"} | described}
+    seen = []
+
+    def stop(root: Path, config_file: Path | None, options: dict[str, Any]) -> None:
+        seen.append(options)
+        raise InterruptedError
+
+    monkeypatch.setattr("scripts.explanation.explain._configure", stop)
+    with pytest.raises(InterruptedError):
+        explain(**given)  # type: ignore[arg-type]  # all are texts here
+    assert seen == [given]
 
 
 def test_a_caller_is_refused_an_outcome_that_does_not_exist(tmp_path: Path) -> None:
